@@ -1,0 +1,94 @@
+"""Builds what people read from the notebooks: `build.py readme` writes README.md, `build.py site` the documentation.
+
+Neither needs Quarto or a network. The site is nbdev's processed notebooks, put into the form mkdocs-jupyter accepts.
+"""
+import json, os, re, shutil, subprocess, sys
+from pathlib import Path
+
+root = Path(__file__).resolve().parents[1]
+hidden = re.compile(r'^\s*#\|\s*(hide|default_exp|export\b.*import)', re.M)
+floors = dict(core='Core', data='Data', models='Models', tasks='Tasks', training='Training', evaluation='Evaluation', release='Release',
+              serving='Serving', pipelines='Pipelines', review='Review', app='Application')
+
+
+def text_of(source): return source if isinstance(source, str) else ''.join(source)
+
+
+def shown(output):
+    "An output as Markdown."
+    data = output.get('data', {})
+    if 'text/markdown' in data: return text_of(data['text/markdown'])
+    plain = output.get('text') or data.get('text/plain')
+    return f"```text\n{text_of(plain).rstrip()}\n```" if plain else ''
+
+
+def readme():
+    "README.md from nbs/index.ipynb: the cells that are not hidden, with their stored outputs."
+    parts = []
+    for cell in json.loads((root/'nbs/index.ipynb').read_text(encoding='utf-8'))['cells']:
+        source = text_of(cell['source'])
+        if cell['cell_type'] == 'markdown': parts.append(source.replace('../docs/', 'docs/').replace('../', ''))
+        elif not re.match(r'\s*#\|\s*hide', source): parts += [f"```python\n{source}\n```", *filter(None, map(shown, cell.get('outputs', [])))]
+    (root/'README.md').write_text('\n\n'.join(p.strip() for p in parts) + '\n', encoding='utf-8')
+
+
+def normalise(notebook:dict)->dict:
+    "A processed notebook in the form nbformat validates: a heading for the front matter, no extra keys, nothing hidden."
+    cells = []
+    for cell in notebook['cells']:
+        source = text_of(cell['source'])
+        if cell['cell_type'] == 'raw':
+            title, about = (re.search(rf'^{key}:\s*(.+)$', source, re.M) for key in ('title', 'description'))
+            source = '\n\n'.join(([f"# {title[1].strip(chr(34))}"] if title else []) + ([f"> {about[1].strip(chr(34))}"] if about else []))
+            cell = dict(cell_type='markdown')
+        if not source.strip(): continue
+        kept = dict(id=f'c{len(cells)}', cell_type=cell['cell_type'], metadata={}, source=source)
+        if cell['cell_type'] == 'code':
+            silent = re.search(r'^\s*#\|\s*echo:\s*false', source, re.M)
+            kept |= dict(outputs=cell.get('outputs', []), execution_count=None)
+            kept['metadata'] = dict(tags=['hide-input']) if silent else {}
+            kept['source'] = re.sub(r'^\s*#\|.*\n?', '', source, flags=re.M)
+        cells.append(kept)
+    return dict(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
+
+
+def pages(source:Path, target:Path)->list:
+    "Normalised notebooks under `target`; the site's navigation by floor."
+    nav = {}
+    for path in sorted(source.rglob('*.ipynb')):
+        relative = path.relative_to(source)
+        page = target/relative
+        page.parent.mkdir(parents=True, exist_ok=True)
+        made = normalise(json.loads(path.read_text(encoding='utf-8')))
+        page.write_text(json.dumps(made, ensure_ascii=False), encoding='utf-8')
+        title = next((re.match(r'#\s+(.+)', c['source'])[1] for c in made['cells'] if c['source'].startswith('# ')), path.stem)
+        floor = re.sub(r'^\d+_', '', relative.parts[0]) if len(relative.parts) > 1 else ''
+        nav.setdefault(floor, []).append({title: relative.as_posix()})
+    home = [entry for entry in nav.pop('', [])]
+    return home + [{floors.get(floor, floor.capitalize()): entries} for floor, entries in nav.items()]
+
+
+def site():
+    "The documentation under site/."
+    import yaml
+    from nbdev.serve import proc_nbs
+    os.chdir(root)
+    for folder in ('_proc', '_docs', 'site'): shutil.rmtree(root/folder, ignore_errors=True)
+    processed = Path(proc_nbs(root/'nbs', n_workers=2, force=True))
+    nav = pages(processed, root/'_docs'/'pages')
+    for extra in ('docs/app.png',):
+        if (root/extra).exists():
+            (root/'_docs/pages/docs').mkdir(parents=True, exist_ok=True)
+            shutil.copy(root/extra, root/'_docs/pages/docs')
+    settings = dict(site_name='enterprise_lm', docs_dir=str(root/'_docs/pages'), site_dir=str(root/'site'), nav=nav, use_directory_urls=False,
+                    theme=dict(name='material', font=False, features=['navigation.tabs', 'navigation.indexes', 'search.highlight', 'toc.follow'],
+                               palette=dict(primary='indigo')),
+                    plugins=['search', {'mkdocs-jupyter': dict(execute=False, include_source=False, include_requirejs=False, remove_tag_config=dict(remove_input_tags=['hide-input']))}],
+                    markdown_extensions=['tables', 'admonition', 'attr_list', 'pymdownx.highlight', 'pymdownx.superfences'])
+    (root/'_docs/mkdocs.yml').write_text(yaml.safe_dump(settings, sort_keys=False), encoding='utf-8')
+    subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '-q', '-f', '_docs/mkdocs.yml'], check=True)
+    print(root/'site'/'index.html')
+
+
+if __name__ == '__main__':
+    {'readme': readme, 'site': site}[sys.argv[1]]()
