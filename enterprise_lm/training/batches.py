@@ -104,6 +104,8 @@ class Batches:
 
     def __len__(self): return len(self.batches)
 
+    def tokens(self, position:int)->int: return sum(len(self.examples[i]['input_ids']) for i in self.batches[position][1])
+
     def __getitem__(self, position:int)->dict:
         epoch, indices = self.batches[position]
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0]))
