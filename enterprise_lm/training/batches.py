@@ -16,11 +16,14 @@ from .objectives import Objective
 def pack(
     documents,  # lists of token ids, without marks
     block:int,  # tokens in a block
-    mark:int,   # the token that ends each document and starts the stream
+    begin:int,  # the token before each document
+    end:int,    # the token after each document; may be the same
 )->list[np.ndarray]: # int32 arrays; all have `block` tokens except perhaps the last
     "Return the documents as one stream cut into blocks that overlap by one token: each token after the first is a target once."
     if block < 2: raise UserError(f'a block of {block} tokens has no target: give a length of 2 or more')
-    stream = np.concatenate([np.array([mark], np.int32)] + [np.array([*d, mark], np.int32) for d in documents])
+    before = [] if begin == end else [begin]
+    parts = [np.array([*before, *d, end], np.int32) for d in documents]
+    stream = np.concatenate(([np.array([begin], np.int32)] if begin == end else []) + parts)
     return [stream[i:i + block] for i in range(0, max(len(stream) - 1, 1), block - 1)]
 
 # %% ../../nbs/40_training/10_batches.ipynb #29787d7c
@@ -75,11 +78,12 @@ def pack_examples(
     examples,            # dicts with input_ids
     objective:Objective, # decides order and whether documents may be joined
     block:int,           # tokens in a block
-    mark:int,            # the token between documents
+    begin:int,           # the token before each document
+    end:int,             # the token after each document
 )->list[dict]: # examples as they are batched
     "Return the examples an objective trains on: blocks where it packs, one for each text where it does not."
     if not objective.packs: return examples
-    return [dict(input_ids=b) for b in pack([objective.arrange(e['input_ids']) for e in examples], block, mark)]
+    return [dict(input_ids=b) for b in pack([objective.arrange(e['input_ids']) for e in examples], block, begin, end)]
 
 # %% ../../nbs/40_training/10_batches.ipynb #e6c285b4
 class Batches:

@@ -55,12 +55,14 @@ class Causal(Objective):
     "Predict each token from those before it; with `reverse`, from those after it."
     reverse:bool = False          # learn documents from right to left
     label_smoothing:float = 0.    # share of the target spread over the vocabulary
+    given_ids:tuple = ()          # tokens that are never asked for: the begin mark, which needs no predicting
     packs = True
 
     def arrange(self, input_ids): return input_ids[::-1] if self.reverse else input_ids
 
     def prepare(self, batch, generator):
-        return batch | dict(labels=batch['input_ids'].masked_fill(batch['attention_mask'] == 0, IGNORED))
+        given = torch.isin(batch['input_ids'], torch.tensor(self.given_ids, dtype=torch.long))
+        return batch | dict(labels=batch['input_ids'].masked_fill((batch['attention_mask'] == 0) | given, IGNORED))
 
     def loss(self, model, batch):
         return cross_entropy(predict(model, batch)[:, :-1], batch['labels'][:, 1:], self.label_smoothing)
@@ -112,4 +114,5 @@ def get_objective(
     if name == 'masked':
         if tokenizer.mask_token_id is None: raise UserError('the masked objective needs a tokenizer with a mask token: train one of kind wordpiece, or give it one')
         options = dict(mask_id=tokenizer.mask_token_id, vocabulary_size=len(tokenizer), special_ids=tuple(sorted(tokenizer.all_special_ids))) | options
+    if name == 'causal' and tokenizer.bos_token_id != tokenizer.eos_token_id: options = dict(given_ids=(tokenizer.bos_token_id,)) | options
     return classes[name](**options)
