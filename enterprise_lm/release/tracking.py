@@ -50,10 +50,10 @@ def experiment(client, settings)->str:
 
 # %% ../../nbs/60_release/00_tracking.ipynb #b7856a46
 class _Log:
-    "Called with metrics and a step; sends them in batches."
+    "Called with a step and metrics; sends them in batches."
     def __init__(self, client, run, every:float): self.client, self.run, self.every, self.waiting, self.sent = client, run, every, [], time.monotonic()
 
-    def __call__(self, metrics:dict, step:int=0):
+    def __call__(self, step:int, metrics:dict):
         if self.client is None: return
         from mlflow.entities import Metric
         now = int(time.time() * 1000)
@@ -93,7 +93,7 @@ def tracked_run(
     parameters:dict|None=None, # logged once
     settings=None,             # Settings; those of the working folder when None
     every:float=5.,            # seconds between two transactions
-): # a function log(metrics, step=0)
+): # a function log(step, metrics)
     "Yield a function that logs metrics to one MLflow run, which ends as FINISHED or FAILED with the block."
     settings = settings or get_settings()
     log, state = _Log(*_start(name, parameters, settings), every), 'FAILED'
@@ -107,4 +107,4 @@ def log_run(
     settings=None,             # Settings; those of the working folder when None
 ):
     "Log one finished run: its parameters and its final metrics."
-    with tracked_run(name, parameters, settings) as log: log(metrics)
+    with tracked_run(name, parameters, settings) as log: log(0, metrics)
