@@ -1,0 +1,190 @@
+"""What the data floor promises: order does not matter, nothing is lost, and hostile files are answered in one sentence."""
+import json, os, subprocess, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from enterprise_lm.core.errors import UserError
+from enterprise_lm.data.corpus import Corpus, prepare
+from enterprise_lm.data.read import read, read_rows
+from enterprise_lm.data.split import split, text_key
+
+public = Path(__file__).parent.parent/'..'/'shared'/'data'
+
+
+def need(name):
+    if not (public/name).is_dir(): pytest.skip(f'the public data set {name} is not on this machine')
+    return public/name
+
+
+rows = st.lists(st.tuples(st.text(min_size=1, max_size=6), st.sampled_from(['a', 'b', '灯']), st.sampled_from([None, 'ann', 'bob', 'li'])), min_size=8, max_size=60)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows, st.randoms(use_true_random=False), st.integers(0, 5))
+def test_a_split_does_not_depend_on_the_order(rows, random, seed):
+    def sides(rows):
+        try: return dict(zip(map(repr, rows), split([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows], seed=seed)))
+        except UserError: return None
+    shuffled = random.sample(rows, len(rows))
+    found = sides(rows)
+    assert found == sides(shuffled)
+    if found is None: return
+    for part in (0, 2):
+        kept = {}
+        for r in rows:
+            key = text_key(r[0]) if part == 0 else r[2]
+            if key is not None: assert kept.setdefault(key, found[repr(r)]) == found[repr(r)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.text(min_size=1, max_size=4).filter(str.strip), st.sampled_from('xy')), min_size=1, max_size=20), st.randoms(use_true_random=False))
+def test_ids_do_not_depend_on_the_order(rows, random):
+    def ids(rows): return sorted(zip(*(table[c] for c in ('text', 'label', 'id'))), key=repr) if (table := read_rows(rows).table.to_pydict()) else []
+    data = [dict(text=t, label=l) for t, l in rows]
+    assert ids(data) == ids(random.sample(data, len(data)))
+
+
+def test_proportions_hold_for_every_label():
+    labels = [l for l, n in dict(many=500, some=50, few=10).items() for _ in range(n)]
+    sides = split([f'text {i}' for i in range(len(labels))], labels)
+    for label, n in dict(many=500, some=50, few=10).items():
+        assert abs(sum(s == 'test' for s, l in zip(sides, labels) if l == label) - n / 10) <= 1
+
+
+script = "import sys; from enterprise_lm.data.corpus import prepare; print(prepare('sample://support', root=sys.argv[1]).digest, 'datasets' in sys.modules, 'torch' in sys.modules)"
+
+
+def test_the_digest_is_the_same_in_every_process(tmp_path):
+    def run(seed, folder):
+        environment = dict(os.environ, PYTHONHASHSEED=str(seed), PYTHONPATH=str(Path(__file__).parent.parent))
+        return subprocess.run([sys.executable, '-c', script, tmp_path/folder], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    first, second = run(0, 'a'), run(12345, 'b')
+    assert first == second and first.split()[1:] == ['False', 'False']
+
+
+def test_the_digest_does_not_know_the_place(tmp_path):
+    digests = set()
+    for place in ('one', 'two'):
+        (tmp_path/place).mkdir()
+        (tmp_path/place/'mail.csv').write_text('text,label\n' + ''.join(f'message {i},{i % 3}\n' for i in range(60)))
+        digests.add(prepare(tmp_path/place/'mail.csv', root=tmp_path/f'root-{place}').digest)
+    assert len(digests) == 1
+
+
+hostile = {
+    'empty.csv': b'', 'header.csv': b'text,label\n', 'binary.csv': b'\x7fELF\x02\x01\x01\0\0\0\0' + bytes(range(256)) * 20, 'picture.txt': b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' * 50,
+    'utf16.csv': 'text,label\nThe lamp,a\n'.encode('utf-16'), 'utf16-no-mark.txt': 'The lamp is dark\n'.encode('utf-16-le') * 20, 'gb.csv': 'text,label\n灯坏了请退货,a\n'.encode('gb18030'),
+    'latin.txt': 'La lampe est cass\xe9e\n'.encode('latin-1'), 'quote.csv': b'text,label\n"never closed,a\nand on,b\n', 'columns.csv': b'when,what\n1,2\n', 'twice.csv': b'text,text\na,b\n',
+    'nojson.jsonl': b'not json\n', 'array.jsonl': b'[1, 2]\n', 'deep.jsonl': b'[' * 100_000 + b'\n', 'number.jsonl': b'{"text": ' + b'9' * 5000 + b'}\n', 'surrogate.jsonl': b'{"text": "\\ud83d"}\n',
+    'null.jsonl': b'{"text": null}\n', 'list.jsonl': b'{"text": ["a"]}\n', 'nul.txt': b'some text with a \0 in it and then some more words to make it text\n', 'fake.parquet': b'PAR1 no', 'long.txt': b'x' * 1_000_001,
+    'blank.txt': b'\n \n\t\n', 'unknown.docx': b'text'}
+
+
+@pytest.mark.parametrize('name', hostile)
+def test_hostile_files_get_one_sentence(tmp_path, name):
+    (tmp_path/name).write_bytes(hostile[name])
+    for call in (lambda: prepare(tmp_path/name, root=tmp_path/'root'), lambda: prepare(tmp_path, root=tmp_path/'root')):
+        with pytest.raises(UserError) as error: call()
+        assert '\n' not in str(error.value) and len(str(error.value)) < 400
+    with pytest.raises(UserError, match=name.split('.')[0]): prepare(tmp_path/name, root=tmp_path/'root')
+    assert not list(tmp_path.glob('root/corpus/*'))
+
+
+@pytest.mark.parametrize('name, mend', {'gb.csv': "line 2: byte 11 .*encoding='gb18030'", 'utf16.csv': "encoding='utf-16'", 'utf16-no-mark.txt': "encoding='utf-16-le'",
+                                         'latin.txt': "byte 17 .*encoding='cp1252'", 'quote.csv': 'line 2: a quote', 'columns.csv': '`when`, `what`', 'surrogate.jsonl': 'surrogate.jsonl:1'}.items())
+def test_errors_name_place_and_mend(tmp_path, name, mend):
+    (tmp_path/name).write_bytes(hostile[name])
+    with pytest.raises(UserError, match=mend): read(tmp_path/name)
+
+
+@pytest.mark.parametrize('name, encoding', {'gb.csv': 'gb18030', 'utf16.csv': 'utf-16', 'utf16-no-mark.txt': 'utf-16-le', 'latin.txt': 'cp1252'}.items())
+def test_the_mend_works(tmp_path, name, encoding):
+    (tmp_path/name).write_bytes(hostile[name])
+    assert len(read(tmp_path/name, encoding=encoding)) >= 1
+
+
+def test_missing_places(tmp_path):
+    for source in (tmp_path/'nowhere.csv', tmp_path, str(tmp_path/'*.csv'), 'sample://nothing', 7, b'text', [3], 'My lamp is dark. ' * 500, 'a\0b', ''):
+        with pytest.raises(UserError): prepare(source, root=tmp_path/'root')
+
+
+def test_few_rows(tmp_path):
+    for n in (0, 1, 2):
+        with pytest.raises(UserError): prepare([dict(text=f'text {i}') for i in range(n)], root=tmp_path)
+    corpus = Corpus.load(prepare([dict(text=f'text {i}') for i in range(3)], root=tmp_path))
+    assert [len(corpus[s]) for s in ('train', 'validation', 'test')] == [1, 1, 1]
+
+
+def test_nothing_is_lost(tmp_path):
+    good = [f'{{"text": "message {i}", "label": "{i % 4}"}}' for i in range(100)]
+    bad = ['{"text": "no label"}', '{"text": "\\ud800 half", "label": "a"}', 'broken', '{"text": "", "label": "a"}', '{"text": "nul \\u0000", "label": "a"}']
+    (tmp_path/'mail.jsonl').write_text('\n'.join(good + bad) + '\n\n\n')
+    (tmp_path/'held.jsonl').write_text('{"text": "Message 5 ", "label": "1"}\n')
+    artifact = prepare(tmp_path/'mail.jsonl', test=tmp_path/'held.jsonl', root=tmp_path/'root')
+    corpus = Corpus.load(artifact)
+    rejected, left = ([json.loads(l) for l in artifact.file(f).read_text(encoding='utf-8').splitlines()] for f in ('rejected.jsonl', 'overlap.jsonl'))
+    assert len(corpus['train']) + len(corpus['validation']) + len(rejected) + len(left) == 105
+    assert corpus['test'].texts == ['Message 5 '] and [r['text'] for r in left] == ['message 5']
+    assert sorted(int(r['source'].split(':')[1]) for r in rejected) == [101, 102, 103, 104, 105] and corpus.info['blank'] == 2
+    assert 'Message' not in artifact.file('README.md').read_text(encoding='utf-8')
+
+
+def test_every_format_says_the_same(tmp_path):
+    data = [dict(text=t, label=l) for t, l in (('a "quoted", text', 'x'), ('two\nlines', 'y'), ('灯坏了\t了', 'x'), ('🙂', 'z'), ('שלום', 'x'))]
+    import csv
+    for name, separator in (('a.csv', ','), ('a.tsv', '\t')):
+        with open(tmp_path/name, 'w', encoding='utf-8-sig', newline='') as file:
+            writer = csv.DictWriter(file, ['text', 'label'], delimiter=separator, lineterminator='\r\n'); writer.writeheader(); writer.writerows(data)
+    (tmp_path/'a.jsonl').write_text(''.join(json.dumps(r) + '\r\n' for r in data))
+    pa.parquet.write_table(pa.Table.from_pylist(data), tmp_path/'a.parquet')
+    tables = [read_rows(tmp_path/f'a.{ending}').table.select(['id', 'text', 'label']).to_pylist() for ending in ('csv', 'tsv', 'jsonl', 'parquet')]
+    assert tables[0] == tables[1] == tables[2] == tables[3] and [r['text'] for r in tables[0]] == [r['text'] for r in data]
+    assert read(data)['id'] == read(tmp_path/'a.csv')['id']
+
+
+def test_a_huge_field_is_read(tmp_path):
+    (tmp_path/'a.csv').write_text('text,label\n' + 'word ' * 150_000 + ',a\n')
+    assert len(read(tmp_path/'a.csv')[0]['text']) == 750_000
+
+
+def test_a_dataset_leaves_the_artifact_alone(tmp_path):
+    artifact = prepare('sample://support?language=zh', root=tmp_path)
+    rows = Corpus.load(artifact)['train'].dataset().map(lambda r: dict(length=len(r['text'])))
+    assert rows[0]['length'] and not artifact.verify()
+
+
+def test_groups_stay_whole(tmp_path):
+    corpus = Corpus.load(prepare('sample://tickets', root=tmp_path))
+    subjects = [{r['subject'] for r in corpus[s].rows()} for s in corpus.splits]
+    assert not (subjects[0] & subjects[1] or subjects[0] & subjects[2] or subjects[1] & subjects[2])
+
+
+def test_strict_stops(tmp_path):
+    data = [dict(text=f'text {i}', label='a') for i in range(30)]
+    with pytest.raises(UserError, match='rows:4.*in test'): prepare(data, test=[dict(text='TEXT 3', label='a')], strict=True, root=tmp_path)
+    with pytest.raises(UserError, match='rows:31: empty text'): prepare(data + [dict(text='', label='a')], strict=True, root=tmp_path)
+
+
+def test_banking77(tmp_path):
+    folder = need('banking77')
+    artifact = prepare(folder/'train.csv', test='test.csv', text='text', label='category', root=tmp_path)
+    corpus = Corpus.load(artifact)
+    assert corpus.name == 'banking77' and len(corpus['test']) == 3080 and len(corpus.labels) == 77 and corpus.info['overlap'] == 6
+    assert len(corpus['train']) + len(corpus['validation']) == 10_003 - 6 and not corpus.info['rejected']
+    left = [json.loads(l)['text'] for l in artifact.file('overlap.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert sum('\n' in t for texts in (*(corpus[s].texts for s in corpus.splits), left) for t in texts) == 13
+    assert prepare(folder, name='banking77', text='text', label='category', root=tmp_path).digest == artifact.digest
+
+
+def test_thucnews_titles(tmp_path):
+    corpus = Corpus.load(prepare(need('thucnews-titles'), columns='text,label', label_names='class.txt', root=tmp_path))
+    left = [json.loads(l) for l in corpus.artifact.file('overlap.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert len({r['text'] for r in left if r['held'] == 'test'}) == 33 and [len(corpus[s]) for s in ('validation', 'test')] == [10_000, 10_000]
+    assert len(corpus.labels) == 10 and 'finance' in corpus.labels and len(corpus['train']) + len(left) == 33_590
+
+
+def test_wikitext_2(tmp_path):
+    corpus = Corpus.load(prepare(need('wikitext-2'), root=tmp_path))
+    assert [len(corpus[s]) for s in corpus.splits] == [23_767, 2_461, 2_891] and corpus['test'].labels is None
+    assert sum(len(t.split()) for t in corpus['test'].texts) + len(corpus['test']) == 244_102
