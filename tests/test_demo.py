@@ -1,0 +1,115 @@
+"""The main job from a user's chair: `elm` in an empty folder, by its public commands alone."""
+import csv, json, os, re, shlex, shutil, subprocess
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parents[1]
+
+
+def test_demo_answers_everything_it_promises(demo):
+    folder, answer = demo
+    assert answer['state'] == 'done' and answer['errors'] == {}
+    assert [s['state'] for s in answer['steps']] == ['done'] * len(answer['steps'])
+    assert all(Path(s['notebook']).is_file() for s in answer['steps'])
+    assert len(answer['candidates']) >= 3 and answer['chosen'] in [c['name'] for c in answer['candidates']]
+    by_name = {c['name']: c['metrics']['accuracy'] for c in answer['candidates']}
+    assert by_name[answer['chosen']] > by_name['majority'] + .3
+    assert answer['released'] == dict(name='intent', version=answer['released']['version'])
+    assert all(c['passed'] for c in answer['gate'])
+    page = Path(answer['report']).read_text(encoding='utf-8')
+    assert '<html' in page and not re.search(r'(src|href)=["\']?(https?:)?//', page)
+
+
+def test_second_run_is_cached(demo, run_elm):
+    folder, first = demo
+    again = run_elm('demo', '--json', folder=folder).answer
+    assert {s['state'] for s in again['steps']} == {'cached'}
+    assert again['candidates'] == first['candidates'] and again['released'] == first['released']
+
+
+def test_every_command_that_prints_answers_with_one_object(demo, run_elm, tmp_path):
+    folder, answer = demo
+    assert run_elm('verify', '--json', folder=folder).answer['ok']
+    listed = run_elm('ls', '--json', folder=folder).answer
+    assert {a['kind'] for a in listed['artifacts']} >= {'corpus', 'model', 'report', 'release'}
+    model = next(v for v in listed['models'] if 'champion' in v['aliases'])
+    assert run_elm('show', model['digest'], '--json', folder=folder).answer['kind'] == 'model'
+    assert run_elm('show', answer['run'], '--json', folder=folder).answer['run'] == answer['run']
+    assert any(n['kind'] == 'corpus' for n in run_elm('lineage', model['digest'], '--json', folder=folder).answer['nodes'])
+    assert any(r['key'] == 'port' for r in run_elm('settings', '--json', folder=folder).answer['settings'])
+    drawn = run_elm('graph', 'intent', '--svg', tmp_path/'intent.svg', '--json', folder=folder).answer
+    assert 'prepare' in drawn['mermaid'] and '<svg' in (tmp_path/'intent.svg').read_text(encoding='utf-8')
+
+
+def test_verify_names_a_changed_byte(demo, run_elm, tmp_path):
+    folder, answer = demo
+    copy = tmp_path/'copy'
+    shutil.copytree(folder, copy)
+    run = copy/'workspace/runs'/answer['run']
+    victim = max(run.glob('*.ipynb'), key=lambda p: p.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content)//2] ^= 1
+    victim.write_bytes(content)
+    failed = run_elm('verify', run, '--json', folder=copy, code=1).answer
+    assert any(victim.name in p for p in failed['problems'])
+
+
+def test_predict_keeps_every_row_in_order(demo, run_elm, tmp_path):
+    folder, _ = demo
+    questions = tmp_path/'questions.csv'
+    questions.write_text('id,text\na,where is my parcel?\nb,\nc,台灯的电池很快就没电了\n', encoding='utf-8')
+    done = run_elm('predict', '--model', 'intent', questions, '--output', tmp_path/'answers.csv', '--json', folder=folder).answer
+    assert (done['rows'], done['rejected']) == (2, 1) and Path(done['output']) == tmp_path/'answers.csv'
+    rows = list(csv.DictReader(open(done['output'], encoding='utf-8')))
+    assert [r['id'] for r in rows] == ['a', 'c'] and all(0 < float(r['confidence']) <= 1 and r['label'] for r in rows)
+    reasons = [json.loads(line) for line in open(f'{done["output"]}.rejected.jsonl', encoding='utf-8')]
+    assert len(reasons) == 1 and reasons[0]['reason']
+
+
+@pytest.mark.parametrize('call, says', [
+    (['run', 'intnet'], 'did you mean `intent`'),
+    (['run', 'intent', '-p', 'dat=x.csv'], 'did you mean `data`'),
+    (['run', 'intent', '-p', 'data=nowhere.csv'], 'no file or folder'),
+    (['run', 'intent', '-p', 'seed=many'], 'seed must be an int'),
+    (['run', 'intent', '--from', 'evalute'], 'did you mean `evaluate`'),
+    (['verify', 'nothing-like-this'], '`elm ls` lists'),
+    (['show', 'zzzz'], '`elm ls` lists'),
+    (['predict', '--model', 'intnt', 'settings.ini', '--output', 'x.csv'], 'intent'),
+    (['predict', '--model', 'intent', 'missing.csv', '--output', 'x.csv'], 'missing.csv'),
+    (['rollback', 'intnt'], 'intent'),
+])
+def test_a_wrong_call_is_one_sentence_and_exit_code_2(demo, run_elm, call, says):
+    folder, _ = demo
+    failed = run_elm(*call, '--json', folder=folder, code=2)
+    assert says in failed.answer['error'] and 'Traceback' not in failed.stderr
+    assert '\n' not in failed.answer['error']
+
+
+def test_init_lays_down_a_workspace_and_overwrites_nothing(run_elm, tmp_path):
+    made = run_elm('init', 'mine', '--json', folder=tmp_path).answer
+    assert (tmp_path/'mine/settings.ini').is_file() and (tmp_path/'mine/pipelines/intent.yaml').is_file()
+    (tmp_path/'mine/settings.ini').write_text('[serving]\nport = 9999\n', encoding='utf-8')
+    again = run_elm('init', 'mine', '--json', folder=tmp_path).answer
+    assert again['made'] == [] and len(again['kept']) == len(made['made'])
+    rows = run_elm('settings', '--json', folder=tmp_path/'mine').answer['settings']
+    assert next(r for r in rows if r['key'] == 'port' and r['section'] == 'serving') == dict(section='serving', key='port', value=9999, source='settings.ini')
+
+
+def test_readme_shows_only_what_works(demo, run_elm, tmp_path):
+    "Every `elm` line of the README is a command with options that exist; those of the first ten minutes run here."
+    text = (root/'README.md').read_text(encoding='utf-8')
+    lines = [line.split('#')[0].strip() for block in re.findall(r'```sh\n(.*?)```', text, re.S) for line in block.splitlines()]
+    calls = [shlex.split(line.split('&&')[0]) for line in lines if line.startswith('elm ')]
+    assert {c[1] for c in calls} >= {'demo', 'run', 'init', 'predict', 'verify', 'serve', 'app', 'rollback', 'show', 'graph'}
+    for call in calls:
+        help_text = subprocess.run([*call[:2], '--help'], capture_output=True, text=True).stdout
+        assert all(o.split('=')[0] in help_text for o in call[2:] if o.startswith('-')), f'{call}: an option that does not exist'
+    folder, _ = demo
+    first = next(block for block in re.findall(r'```sh\n(.*?)```', text, re.S) if 'elm verify' in block)
+    here = tmp_path/'here'
+    shutil.copytree(folder, here)
+    script = '\n'.join(line for line in first.splitlines() if 'rollback' not in line)
+    done = subprocess.run(['bash', '-euc', script], cwd=here, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert (here/'answers.csv').is_file() and 'every byte is as it was sealed' in done.stdout
