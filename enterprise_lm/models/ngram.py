@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.progress import note_progress
-from .language_model import LanguageModel, text_list
+from .language_model import LanguageModel, perplexities, text_list
 from .tokenizer import load_tokenizer
 
 # %% ../../nbs/20_models/20_ngram.ipynb #e4e31545
@@ -176,9 +176,14 @@ class NgramLanguageModel(LanguageModel):
         self.tables = estimate(count_levels(stream, self.order, len(self.vocabulary)), len(self.vocabulary))
         return self
 
-    def log_prob(self, texts:list[str])->np.ndarray: return _log_prob(self, text_list(texts))
-    def count_tokens(self, texts:list[str])->np.ndarray: return np.array([len(t) + 1 for t in self._read(texts)], dtype=np.int64)
-    def count_unknown(self, texts:list[str])->np.ndarray: return np.array([(t == UNKNOWN).sum() for t in self._read(texts)], dtype=np.int64)
+    def log_prob(self, texts:list[str])->np.ndarray: return _log_prob(self, self._read(texts))
+    def count_tokens(self, texts:list[str])->np.ndarray: return _count(self._read(texts))[0]
+    def count_unknown(self, texts:list[str])->np.ndarray: return _count(self._read(texts))[1]
+    def perplexity(self, texts:list[str])->dict:
+        "As every model's `perplexity`, reading the texts once instead of three times."
+        texts = text_list(texts)
+        parts = self._read(texts)
+        return perplexities(_log_prob(self, parts), _count(parts)[0], texts, _count(parts)[1])
     def steps(self, prompt:str): return _steps(self, prompt)
     def spell(self, tokens:list[int], after:str='')->str: return _spell(self.vocabulary, tokens, after)
     def save(self, folder): _save(self, Path(folder))
@@ -190,9 +195,12 @@ class NgramLanguageModel(LanguageModel):
         return self.vocabulary.read(text_list(texts))
 
 # %% ../../nbs/20_models/20_ngram.ipynb #6b747dd6
-def _log_prob(model, texts:list[str], batch:int=1_000_000)->np.ndarray:
+def _count(parts:list[np.ndarray])->np.ndarray:
+    "Each text's tokens with its end mark, and how many of them are unknown: int64 [2, n]."
+    return np.array([[len(p) + 1, (p == UNKNOWN).sum()] for p in parts], dtype=np.int64).reshape(-1, 2).T
+
+def _log_prob(model, parts:list[np.ndarray], batch:int=1_000_000)->np.ndarray:
     "Natural log of each text's probability, float64 [n]."
-    parts = model._read(texts)
     result, edges = np.zeros(len(parts)), np.cumsum([len(p) + 2 for p in parts])
     groups = np.searchsorted(edges, np.arange(batch, edges[-1] + batch, batch)) if len(parts) else []
     for low, high in zip([0, *groups], [*groups, len(parts)]):
