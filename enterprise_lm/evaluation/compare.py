@@ -94,10 +94,10 @@ class Comparison:
     p_value:float|None    # McNemar's; None when scores are not right or wrong
 
     def as_dict(self)->dict: return asdict(self)
-    def sentence(self, candidate='the candidate', reference='the reference', unit='', scale=1.)->str:
-        "Return the verdict in plain words, numbers multiplied by `scale` and followed by `unit`."
-        low, gain, high = (f'{v * scale:+.2g}' for v in (self.lower, self.gain, self.upper))
-        margin = f'{self.margin * scale:.2g}{unit}'
+    def sentence(self, candidate='the candidate', reference='the reference', unit='', scale=1., digits=3)->str:
+        "Return the verdict in plain words, numbers multiplied by `scale`, rounded to `digits` and followed by `unit`."
+        low, gain, high = (f'{round(v * scale, digits) + 0.:+.{digits}f}' for v in (self.lower, self.gain, self.upper))
+        margin = f"{self.margin * scale:.3g}{unit.removesuffix('s') if self.margin * scale == 1 else unit}"
         words = {'better': f'{candidate} is better than {reference}', 'worse': f'{candidate} is worse than {reference}',
                  'not worse': f'{candidate} is not worse than {reference} within the margin of {margin}',
                  'not enough data': f'{self.items:,} items are too few to tell {candidate} from {reference}'}[self.verdict]
@@ -149,14 +149,14 @@ def compare_items(
     reference:dict, # columns of the other model's items
     **options,      # margin, confidence, resamples, seed
 )->Comparison: # share answered right, or bits per byte
-    "Compare two models' item tables, matched by id: by `score` where there is one, else by bits per byte."
+    "Compare two models' item tables, matched by id: by bits per byte where there is a `log_prob`, else by `score`."
     place = {item: i for i, item in enumerate(reference['id'])}
     missing = [item for item in candidate['id'] if item not in place]
     if missing or len(place) != len(candidate['id']) or len(set(candidate['id'])) != len(place):
         raise UserError(f"the models did not answer the same items ({len(candidate['id'])} and {len(reference['id'])}, {len(missing)} not shared): evaluate both on one corpus")
     order = [place[item] for item in candidate['id']]
     other = {name: np.asarray(reference[name])[order] for name in ('score', 'log_prob', 'bytes') if name in reference}
-    if 'score' in candidate: return compare(np.asarray(candidate['score']), other['score'], **options)
+    if 'log_prob' not in candidate: return compare(np.asarray(candidate['score']), other['score'], **options)
     if not np.array_equal(candidate['bytes'], other['bytes']): raise UserError("an item has another size for each model: evaluate both on one corpus")
     bits = [-np.asarray(table['log_prob']) / math.log(2) for table in (candidate, other)]
     return compare(*bits, weights=candidate['bytes'], higher_is_better=False, **options)

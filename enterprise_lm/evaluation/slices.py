@@ -25,11 +25,11 @@ def length_groups(
 
 # %% ../../nbs/50_evaluation/10_slices.ipynb #d6aa3f01
 def item_score(
-    items:dict, # columns: score, or log_prob and bytes
+    items:dict, # columns: log_prob and bytes, or score
     rows=None,  # positions to use; all when None
 )->float: # share answered right, or bits per byte
     "Return the score of some items of one model."
-    if 'score' in items: return float(np.mean(np.asarray(items['score'], float)[rows if rows is not None else slice(None)]))
+    if 'log_prob' not in items: return float(np.mean(np.asarray(items['score'], float)[rows if rows is not None else slice(None)]))
     bits, size = (np.asarray(items[c], float)[rows if rows is not None else slice(None)].sum() for c in ('log_prob', 'bytes'))
     return float(-bits / size / math.log(2))
 
