@@ -142,7 +142,10 @@ def remarks(
     if len(answers) == 1: found.append(f"{chosen} gives every text the same answer, {answers[0]}: its score is only the share of that label.")
     before, low, high = best['validation'][report['primary']], *best['interval']
     if report['task'] == 'classify' and report['primary'] == 'accuracy' and not low - .02 <= before <= high + .02:
-        found.append(f"On the validation texts {chosen} was right in {before:.1%}: the test texts differ from them, or the choice fitted them too closely.")
+        why = 'the test texts are harder, or the choice fitted the validation texts too closely' if before > high else 'the test texts are easier, or the model has learnt from more texts since'
+        found.append(f"On the validation texts {chosen} was right in {before:.1%}: {why}.")
+    for c in report['candidates']:
+        if c['metrics'].get('unknown'): found.append(f"{c['name']} cannot read {c['metrics']['unknown']:,} of {c['metrics']['tokens']:,} tokens. Bits per byte charges it for spelling them; its perplexity per token and word does not, and looks better than it is.")
     if report['items'] < 300: found.append(f"{report['items']:,} test texts are few: a difference of one point between models cannot be seen with them.")
     return found
 
