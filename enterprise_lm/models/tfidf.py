@@ -25,7 +25,7 @@ class TfidfSettings:
     char_ngrams:tuple = (2, 5)   # shortest and longest run of characters inside a word; () for none
     min_df:int = 2               # a feature is kept when so many texts have it
     C:float = 3.                 # how much training errors count against a simple line
-    bayes:float = .02            # share of naive Bayes added to the line's weights
+    bayes:float = .05            # share of naive Bayes added to the line's weights
     max_characters:int = 20_000  # what comes after is not looked at, which bounds time and memory
 
     def __post_init__(self):
@@ -115,7 +115,7 @@ class TfidfClassifier(Classifier):
     family = 'tfidf'
     def __init__(self,
         seed:int=42,             # of the order in which the solver visits rows
-        temperature:float=.25,   # what scores are divided by
+        temperature:float=.3,    # what scores are divided by
         **settings,              # fields of `TfidfSettings`
     ):
         for name in settings:
@@ -146,10 +146,10 @@ def _label_numbers(texts, labels):
 # %% ../../nbs/20_models/40_tfidf.ipynb #c1840d62
 feature_sets = dict(
     words_chars=dict(word_ngrams=(1, 2), pair_window=0, char_ngrams=(2, 5)),
-    words_pairs_chars=dict(word_ngrams=(1, 2), pair_window=8, char_ngrams=(2, 5)),
     chars=dict(word_ngrams=(), pair_window=0, char_ngrams=(1, 3)),
+    words_pairs_chars=dict(word_ngrams=(1, 2), pair_window=8, char_ngrams=(2, 5)),
 )
-default_grid = dict(features=tuple(feature_sets), C=(1., 3.), bayes=(0., .02, .05, .1))
+default_grid = dict(features=tuple(feature_sets), C=(3., 1., .3), bayes=(0., .02, .05))
 
 def _try(settings, data, shares, seed:int)->list[dict]:
     "A row per share of Bayes: settings, accuracy and log loss on the held-out rows, temperature."
@@ -180,11 +180,16 @@ def choose_tfidf(
     known = [(t, names.index(l)) for t, l in zip(text_list(valid_texts), valid_labels) if l in names]
     if not known: raise UserError("there are no held-out rows to choose on: give a validation split")
     data = train_texts, y, [t for t, _ in known], np.array([n for _, n in known])
-    best, middle, table = lambda rows: max(rows, key=lambda r: (r['accuracy'], -r['log_loss'])), max(grid['C']), []
-    for name in grid['features']: table += _try(TfidfSettings(**(dict(C=middle) | feature_sets[name] | fixed)), data, grid['bayes'], seed)
+    best, first, table = lambda rows: min(rows, key=lambda r: r['log_loss']), grid['C'][0], []
+    for name in grid['features']:
+        if name not in feature_sets: raise unknown('feature set', name, feature_sets)
+        if feature_sets[name]['pair_window'] and table and not best(table)['word_ngrams']: continue
+        table += _try(TfidfSettings(**(dict(C=first) | feature_sets[name] | fixed)), data, grid['bayes'], seed)
     kept = {f.name: best(table)[f.name] for f in fields(TfidfSettings)}
-    for C in grid['C']:
-        if C != middle: table += _try(TfidfSettings(**(kept | dict(C=C))), data, grid['bayes'], seed)
+    for C in grid['C'][1:]:
+        before = best(table)
+        table += _try(TfidfSettings(**(kept | dict(C=C))), data, grid['bayes'], seed)
+        if best(table) is before: break
     return {k: v for k, v in best(table).items() if k not in ('accuracy', 'log_loss')}, table
 
 TfidfClassifier.choose = staticmethod(choose_tfidf)
