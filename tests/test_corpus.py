@@ -45,6 +45,14 @@ def test_ids_do_not_depend_on_the_order(rows, random):
     assert ids(data) == ids(random.sample(data, len(data)))
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.text(min_size=1, max_size=3), st.sampled_from(['a', 'b', 'c'])), max_size=12))
+def test_no_side_is_empty(rows):
+    try: sides = split([r[0] for r in rows], [r[1] for r in rows])
+    except UserError as error: assert len({text_key(r[0]) for r in rows}) < 3 or 'one text only' in str(error)
+    else: assert set(sides) == {'train', 'validation', 'test'}
+
+
 def test_proportions_hold_for_every_label():
     labels = [l for l, n in dict(many=500, some=50, few=10).items() for _ in range(n)]
     sides = split([f'text {i}' for i in range(len(labels))], labels)

@@ -26,13 +26,18 @@ def drop_unlabelled(
     reading.table = reading.table.filter([label is not None for label in labels])
     return reading
 
+def _told(text:str)->str:
+    "The language of a text's beginning; ASCII, which is most of many corpora, needs no table of scripts."
+    head = text[:400]
+    return language(head) if not head.isascii() else 'en' if any(map(str.isalpha, head)) else 'und'
+
 def fill_languages(
     table, # pyarrow.Table
 ): # pyarrow.Table
     "Return `table` with a language in every row, told from the script where none was given."
     import pyarrow as arrow
     if table['language'].null_count == 0: return table
-    told = [given or language(text[:400]) for given, text in zip(table['language'].to_pylist(), table['text'].to_pylist())]
+    told = [given or _told(text) for given, text in zip(table['language'].to_pylist(), table['text'].to_pylist())]
     return table.set_column(table.schema.get_field_index('language'), 'language', arrow.array(told, arrow.string()))
 
 def check_rejected(

@@ -76,17 +76,17 @@ def _write_lines(rows:list[dict], path:Path):
     lines = (json.dumps(r, ensure_ascii=False, default=str) for r in rows)
     path.write_bytes(b''.join(l.encode('utf-8', 'backslashreplace') + b'\n' for l in lines))
 
-def _describe(name:str, tables:dict, readings:dict, left:list, settings:dict)->dict:
+def _describe(name:str, tables:dict, words:dict, readings:dict, left:list, settings:dict)->dict:
     "What corpus.json holds."
     rejected, labels = [r for reading in readings.values() for r in reading.rejected], defaultdict(dict)
     for side, table in tables.items():
         for label, n in sorted(Counter(l for l in table['label'].to_pylist() if l is not None).items()): labels[label][side] = n
-    return dict(name=name, labels=sorted(labels), splits={s: summarise(t) for s, t in tables.items()}, label_counts=labels,
+    return dict(name=name, labels=sorted(labels), splits={s: summarise(t, words[s]) for s, t in tables.items()}, label_counts=labels,
                 findings=findings(tables, rejected, left, [n for r in readings.values() for n in r.notes]),
                 files=[dict(split=side, **file) for side, r in readings.items() for file in r.files],
                 rejected=len(rejected), blank=sum(r.blank for r in readings.values()), overlap=len(left), settings=settings)
 
-def _write(folder:Path, tables:dict, info:dict, rejected:list, left:list):
+def _write(folder:Path, tables:dict, words:dict, info:dict, rejected:list, left:list):
     "Every file of the artifact."
     for side, table in tables.items():
         _write_table(table, folder/f'{side}.arrow')
@@ -95,7 +95,17 @@ def _write(folder:Path, tables:dict, info:dict, rejected:list, left:list):
     (folder/'corpus.json').write_text(json.dumps(info, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     (folder/'README.md').write_text(corpus_card(info), encoding='utf-8')
     (folder/'measured').mkdir()
-    plot_lengths({s: [count_words(t) for t in table['text'].to_pylist()] for s, table in tables.items()}, folder/'measured'/'lengths.png')
+    plot_lengths(words, folder/'measured'/'lengths.png')
+
+# %% ../../nbs/10_data/70_corpus.ipynb #084494f6
+def _save(name:str, tables:dict, readings:dict, left:list, used:dict, root)->Artifact:
+    "Write everything into one artifact."
+    note_progress('write corpus', 0, None)
+    words = {side: [count_words(t) for t in table['text'].to_pylist()] for side, table in tables.items()}
+    info = _describe(name, tables, words, readings, left, used)
+    with draft('corpus', name, parameters=used, seed=used['seed'], root=root) as d:
+        _write(d.path, tables, words, info, [r for reading in readings.values() for r in reading.rejected], left)
+    return d.artifact
 
 # %% ../../nbs/10_data/70_corpus.ipynb #d2342304
 def _name_of(data)->str:
@@ -150,15 +160,6 @@ def prepare(
     if left and strict: raise UserError(f"{len(left)} training rows are held back too, the first at {left[0]['source']} (in {left[0]['held']}); take them out, or leave strict off")
     if not tables['train'].num_rows: raise UserError("every training row is held back in validation or test too: give other files")
     return _save(name or _name_of(data), _divide(tables, train, seed), readings, left, used, root)
-
-# %% ../../nbs/10_data/70_corpus.ipynb #db63e9af
-def _save(name:str, tables:dict, readings:dict, left:list, used:dict, root)->Artifact:
-    "Write the artifact."
-    note_progress('write corpus', 0, None)
-    info = _describe(name, tables, readings, left, used)
-    with draft('corpus', name, parameters=used, seed=used['seed'], root=root) as d:
-        _write(d.path, tables, info, [r for reading in readings.values() for r in reading.rejected], left)
-    return d.artifact
 
 # %% ../../nbs/10_data/70_corpus.ipynb #97a66dca
 class Split:

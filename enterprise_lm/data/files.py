@@ -107,8 +107,8 @@ def _bad_bytes(path:Path, name:str, encoding:str)->UserError:
 # %% ../../nbs/10_data/00_files.ipynb #a0c3a2a5
 def _check_text(path:Path, name:str, encoding:str)->str:
     "The codec to open `path` with, once its first bytes look like text."
-    try: codec = codecs.lookup(encoding).name
-    except (LookupError, TypeError): raise unknown('encoding', encoding, ('utf-8', 'utf-16', 'gb18030', 'big5', 'cp1252'), name) from None
+    try: 'a'.encode(encoding); codec = codecs.lookup(encoding).name
+    except (LookupError, TypeError, ValueError): raise unknown('encoding', encoding, ('utf-8', 'utf-16', 'gb18030', 'big5', 'cp1252'), name) from None
     with open(path, 'rb') as file: head = file.read(65536)
     guess = guess_encoding(head)
     if codec.startswith(('utf-16', 'utf-32')): return codec

@@ -16,7 +16,7 @@ from ..core.artifact import data_digest, file_digest
 from ..core.errors import UserError
 from ..core.progress import track
 from ..core.text import is_blank
-from .files import Record, blank, find_files, records, text_lines
+from .files import Record, blank, find_files, records, source_path, text_lines
 from .privacy import redact
 from .samples import is_sample, sample_records
 
@@ -102,9 +102,9 @@ class _Ids:
     def __init__(self): self.seen = Counter()
 
     def __call__(self, text:str, label:str|None)->str:
-        key = hashlib.sha256(json.dumps([text, label]).encode()).digest()
+        key = hashlib.sha256(f"{'-' if label is None else f'={label}'}\0{text}".encode()).hexdigest()
         self.seen[key] += 1
-        return hashlib.sha256(key + str(self.seen[key]).encode()).hexdigest()[:16]
+        return key[:16] if self.seen[key] == 1 else hashlib.sha256(f'{key}{self.seen[key]}'.encode()).hexdigest()[:16]
 
 # %% ../../nbs/10_data/30_read.ipynb #36e0b0d6
 def _memory(rows:Iterable):
@@ -137,8 +137,8 @@ def label_names_of(
     "Return the names of labels that are ids; raises `UserError` when there is no such file."
     if not label_names: return None
     if not isinstance(label_names, str | Path): return [str(n) for n in label_names]
-    here = Path(str(source)).expanduser()
-    places = [Path(label_names).expanduser(), (here if here.is_dir() else here.parent)/label_names]
+    here = source_path(source) if isinstance(source, str | Path) else Path()
+    places = [source_path(label_names), (here if here.is_dir() else here.parent)/label_names]
     found = next((p for p in places if p.is_file()), None)
     if not found: raise UserError(f"there is no file of label names at {label_names}, nor beside the data: give the path of a text file with one name a line")
     return [line.strip() for line in text_lines(found, found.name) if line.strip()]

@@ -62,6 +62,12 @@ def _deal(strata, ratios:dict, sides:list)->None:
             want[side] -= len(rows); given[side] += len(rows)
         total += size
 
+def _fill(name:str, strata, sides:list, largest:str):
+    "Move one unit from the side `largest` to the empty side `name`, from where there is most."
+    spare = max(([u for u in units if sides[u[0]] == largest] for units in strata), key=len)
+    if len(spare) < 2: raise UserError(f"no row is left for {name}: every label has one text only; give more text, or a file for {name}=")
+    for i in spare[-1]: sides[i] = name
+
 # %% ../../nbs/10_data/40_split.ipynb #080e3284
 def split(
     texts:list[str],             # one text a row
@@ -77,14 +83,11 @@ def split(
     units = _units(keys, groups)
     wanted = [n for n in ratios if ratios[n] > 0]
     if len(units) < len(wanted):
-        raise UserError(f"{len(units)} different texts or groups cannot be split into {', '.join(wanted)}: give more text, or files of their own for test= and validation=")
+        raise UserError(f"too few different texts or groups ({len(units)}) to split into {', '.join(wanted)}: give more text, or files of their own for test= and validation=")
     strata = _strata(keys, units, labels, languages, seed)
     _deal(strata, ratios, sides)
     for name in wanted:
-        if name in sides: continue
-        spare = max((u for u in strata if len(u) > 1), key=len, default=None)
-        if not spare: raise UserError(f"no row is left for {name}: every label has one text only; give more text, or a file for {name}=")
-        for i in spare.pop(): sides[i] = name
+        if name not in sides: _fill(name, strata, sides, wanted[0])
     return sides
 
 # %% ../../nbs/10_data/40_split.ipynb #c7f0f939
