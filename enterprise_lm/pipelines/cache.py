@@ -58,11 +58,12 @@ def step_key(
     values:dict,        # converted values, artifacts as paths
     settings:Settings,  # the workspace's
     library:str='',     # library_digest() if it is known
+    after:dict|None=None, # what steps handed on that must come first although no value names them
 )->str: # 64 hex digits
     "Return the digest of everything that can change what the step makes."
     wanted = contract(notebook)
     return data_digest(dict(source=source_digest(notebook), values={n: content(v, wanted[n]) for n, v in values.items()},
-                            library=library or library_digest(), settings=settings_digest(settings)))
+                            library=library or library_digest(), settings=settings_digest(settings), after=after or {}))
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #1897c252
 class Cache:

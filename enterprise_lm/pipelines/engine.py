@@ -72,7 +72,7 @@ class NotebookShell(InteractiveShell):
         self.streams = _Stream(self, 'stdout', sys.stdout), _Stream(self, 'stderr', sys.stderr)
         for logger in [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]:
             for handler in logger.handlers:
-                if getattr(handler, 'stream', None) is sys.stderr: handler.setStream(self.streams[1])
+                if vars(handler).get('stream') is sys.stderr: handler.setStream(self.streams[1])
 
     def enable_gui(self, gui=None): pass
 
