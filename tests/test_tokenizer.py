@@ -6,7 +6,8 @@ from enterprise_lm.models.tokenizer import load_tokenizer, save_tokenizer, speci
 
 lines = ['Where is my order?', 'My order 1234 has not arrived, and <pad> is shown!', '## Setup\r\n\tPress the button.',
          '我的订单在哪里？', '请重置台灯，谢谢。', 'שלום', '👍🏽 e\u0301'] * 3
-typed = st.sampled_from(special_tokens + ['[CLS]', '[PAD]', '##', '＃', '###a', ' ', '\r\n', '\0', '\u202e', '\ufeff', '\ufffd', 'Ġ', '👩‍👩‍👧', "n't", ' .', '猫' * 70])
+typed = st.sampled_from(special_tokens + ['[CLS]', '[PAD]', '##', '＃', '###a', ' ', '\r\n', '\0', '\u202e', '\ufeff',
+                                          '\ufffd', 'Ġ', '👩‍👩‍👧', "n't", ' .', '猫' * 70])
 texts = st.lists(st.one_of(st.text(max_size=40), typed), max_size=8).map(''.join)
 
 
@@ -17,7 +18,7 @@ def tokenizer(request, tmp_path_factory):
     return load_tokenizer(folder)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=texts)
 def test_any_text_comes_back(tokenizer, text):
     plain = tokenizer(text, add_special_tokens=False)['input_ids']
@@ -26,7 +27,8 @@ def test_any_text_comes_back(tokenizer, text):
     assert not set(plain) & set(tokenizer.all_special_ids)
 
 
-@pytest.mark.parametrize('text', ['x' * 100_000, '猫' * 33_333, ' ' * 100_000, 'a\n' * 50_000], ids=['letters', 'characters', 'spaces', 'lines'])
+@pytest.mark.parametrize('text', ['x' * 100_000, '猫' * 33_333, ' ' * 100_000, 'a\n' * 50_000],
+                         ids=['letters', 'characters', 'spaces', 'lines'])
 def test_hundred_kilobytes_come_back(tokenizer, text):
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)['input_ids']) == text
 
@@ -38,7 +40,8 @@ def test_same_bytes_in_another_process(kind, tmp_path):
 
     def train(name, hash_seed, threads):
         environment = os.environ | dict(PYTHONHASHSEED=hash_seed, RAYON_NUM_THREADS=threads)
-        subprocess.run([sys.executable, '-c', code, kind, str(tmp_path/name)], input=json.dumps(lines), text=True, env=environment, check=True)
+        subprocess.run([sys.executable, '-c', code, kind, str(tmp_path/name)], input=json.dumps(lines), text=True,
+                       env=environment, check=True)
         return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path/name).iterdir()}
     assert train('one', '1', '1') == train('two', '2', '4')
 

@@ -29,13 +29,15 @@ def perplexities(
     tokens,          # each text's tokens with its end mark, int [n]
     texts:list[str], # the texts
     unknown=0,       # how many of the tokens the model could only read as 'unknown'
-)->dict: # token, word, byte: perplexities; bits_per_byte; tokens, words, bytes, unknown: counts; log_prob: sum in nats
+)->dict: # token, word, byte: perplexities; bits_per_byte; four counts; log_prob in nats
     "Return perplexity per token, word and byte of `texts` taken together; raises `UserError` when there are none."
     if not len(texts): raise UserError("perplexity needs one text or more, and the list is empty")
     total = float(np.sum(log_prob))
-    counts = dict(tokens=int(np.sum(tokens)), words=sum(map(count_words, texts)) + len(texts), bytes=int(count_bytes(texts).sum()))
+    words, size = sum(map(count_words, texts)) + len(texts), int(count_bytes(texts).sum())
+    counts = dict(tokens=int(np.sum(tokens)), words=words, bytes=size)
     with np.errstate(over='ignore'): each = {k[:-1]: float(np.exp(-total / n)) for k, n in counts.items()}
-    return each | dict(bits_per_byte=-total / counts['bytes'] / math.log(2)) | counts | dict(unknown=int(np.sum(unknown)), log_prob=total)
+    rest = dict(unknown=int(np.sum(unknown)), log_prob=total)
+    return each | dict(bits_per_byte=-total / size / math.log(2)) | counts | rest
 
 # %% ../../nbs/20_models/00_language_model.ipynb #3af2678f
 def check_sampling(
@@ -45,8 +47,10 @@ def check_sampling(
     max_new_tokens:int=0, # 0 or more
 ):
     "Raise `UserError` for a sampling value that means nothing."
-    if not 0 <= temperature < math.inf: raise UserError(f"temperature is {temperature}: give 0 for the likeliest token, or a positive number such as 0.8")
-    if top_k < 0: raise UserError(f"top_k is {top_k}: give 0 for all tokens, or how many of the likeliest to keep")
+    if not 0 <= temperature < math.inf:
+        raise UserError(f"temperature is {temperature}: give 0 for the likeliest token, or a number such as 0.8")
+    if top_k < 0:
+        raise UserError(f"top_k is {top_k}: give 0 for all tokens, or how many of the likeliest to keep")
     if not 0 < top_p <= 1: raise UserError(f"top_p is {top_p}: give a share above 0 and at most 1")
     if max_new_tokens < 0: raise UserError(f"max_new_tokens is {max_new_tokens}: give 0 or more")
 
@@ -126,7 +130,8 @@ def text_list(
     texts, # what the caller gave
 )->list[str]: # the same as a list
     "Return `texts` as a list; raises `UserError` for a single text or for what is no text."
-    if isinstance(texts, str): raise UserError(f"a list of texts is needed and one text was given: write [{texts[:20]!r}]")
+    if isinstance(texts, str):
+        raise UserError(f"a list of texts is needed and one text was given: write [{texts[:20]!r}]")
     texts = list(texts)
     wrong = next(((i, t) for i, t in enumerate(texts) if not isinstance(t, str)), None)
     if wrong: raise UserError(f"text number {wrong[0]} is a {type(wrong[1]).__name__}: give text only")
@@ -206,5 +211,6 @@ def generate(self:LanguageModel,
     stop:str|list[str]|None=None, # end before any of these texts
 )->list[str]: # one continuation each, without the prompt
     "Return a continuation of each prompt."
-    settings = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop=stop)
+    settings = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
+                    seed=seed, stop=stop)
     return [''.join(self.stream(p, **settings, place=i)) for i, p in enumerate(text_list(prompts))]

@@ -51,7 +51,7 @@ def _stream(parts:list[np.ndarray])->np.ndarray:
 
 # %% ../../nbs/20_models/20_ngram.ipynb #88da4750
 def _grow(window:np.ndarray, stream:np.ndarray, size:int)->tuple[np.ndarray, np.ndarray]:
-    "Sorted keys of the windows one unit longer, and each position's window number, -1 where it would begin before the text."
+    "Sorted keys of the windows one unit longer, and each position's window number: -1 where it leaves the text."
     key = np.full(len(stream), -1)
     key[1:] = np.where((window[:-1] >= 0) & (stream[1:] != START), window[:-1] * size + stream[1:], -1)
     keys, longer = np.unique(key, return_inverse=True)
@@ -62,8 +62,8 @@ def count_levels(
     stream:np.ndarray, # texts as numbers, each between START and END
     order:int,         # longest n-gram
     size:int,          # numbers in the vocabulary
-)->list[dict]: # for order 1, 2, …: sorted `keys`, `suffix` (number of the n-gram without its first unit), adjusted `counts`
-    "Return the n-grams of `stream` with Kneser-Ney's adjusted counts."
+)->list[dict]: # one for each order: sorted `keys`, `suffix`, adjusted `counts`
+    "Return the n-grams of `stream` with Kneser-Ney's counts; `suffix` numbers each without its first unit."
     levels = [dict(keys=np.arange(size), suffix=None, counts=np.bincount(stream, minlength=size))]
     window, starts = stream, np.arange(size) == START
     for k in range(2, order + 1):
@@ -94,8 +94,8 @@ def discounts(
 def estimate(
     levels:list[dict], # from `count_levels`
     size:int,          # numbers in the vocabulary
-)->list[dict]: # for each order: keys, probability of each n-gram's last unit, backoff weight of each n-gram as context (float32)
-    "Return interpolated probabilities and the weights for what was not seen."
+)->list[dict]: # one for each order: `keys`, `probability`, `backoff` (float32)
+    "Return the probability of each n-gram's last unit, and each n-gram's weight as a context of what was not seen."
     tables, shorter = [], np.full(1, 1 / (size - 1))
     for level in levels:
         counts, keys, first = level['counts'].astype(np.float64), level['keys'], level['suffix'] is None
@@ -103,7 +103,8 @@ def estimate(
         contexts = 1 if first else len(tables[-1]['keys'])
         taken = discounts(level['counts'])[np.minimum(level['counts'], 3)]
         total = np.bincount(context, weights=counts, minlength=contexts)
-        weight = np.divide(np.bincount(context, weights=taken, minlength=contexts), total, out=np.ones(contexts), where=total > 0)
+        freed = np.bincount(context, weights=taken, minlength=contexts)
+        weight = np.divide(freed, total, out=np.ones(contexts), where=total > 0)
         shorter = (counts - taken) / total[context] + weight[context] * shorter[context if first else level['suffix']]
         if first: shorter[START] = 0
         else: tables[-1]['backoff'] = weight.astype(np.float32)
@@ -161,7 +162,8 @@ class NgramLanguageModel(LanguageModel):
         minimum_count:int=1,   # units seen less often are read as unknown
     ):
         if order not in range(1, 7): raise UserError(f"order is {order}: an n-gram model here has order 1 to 6")
-        if isinstance(unit, str) and unit not in ('word', 'char'): raise unknown('unit', unit, ('word', 'char', 'a tokenizer'))
+        if isinstance(unit, str) and unit not in ('word', 'char'):
+            raise unknown('unit', unit, ('word', 'char', 'a tokenizer'))
         self.order, self.unit, self.minimum_count, self.tables, self.vocabulary = order, unit, minimum_count, None, None
 
     @property
@@ -217,12 +219,13 @@ def _steps(model, prompt:str):
     "Yield the distribution over units; each unit that is sent moves on by one."
     context = [START, *model._read([prompt])[0].tolist()]
     while True:
-        token = yield _after(model.tables, context[max(0, len(context) - model.order + 1):] if model.order > 1 else [], len(model.vocabulary))
-        context.append(token)
+        context = context[max(0, len(context) - model.order + 1):]
+        context.append((yield _after(model.tables, context, len(model.vocabulary))))
 
 def _spell(vocabulary:Vocabulary, tokens:list[int], after:str)->str:
     "The text of `tokens` as the continuation of `after`."
-    if vocabulary.tokenizer is not None: return vocabulary.tokenizer.decode([t - 3 for t in tokens if t > END], skip_special_tokens=True)
+    if vocabulary.tokenizer is not None:
+        return vocabulary.tokenizer.decode([t - 3 for t in tokens if t > END], skip_special_tokens=True)
     names = ['<unk>' if t == UNKNOWN else vocabulary.units[t - 3] for t in tokens if t == UNKNOWN or t > END]
     if vocabulary.unit == 'char': return ''.join(names)
     return (' ' if names and after and not after[-1].isspace() else '') + ' '.join(names)
@@ -233,20 +236,25 @@ def _save(model, folder:Path):
     from safetensors.numpy import save_file
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = model.vocabulary
-    about = dict(order=model.order, unit=vocabulary.unit, minimum_count=model.minimum_count, size=len(vocabulary), ngrams=[len(t['keys']) for t in model.tables])
+    about = dict(order=model.order, unit=vocabulary.unit, minimum_count=model.minimum_count, size=len(vocabulary),
+                 ngrams=[len(t['keys']) for t in model.tables])
     (folder/'ngram.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     if vocabulary.tokenizer is not None: vocabulary.tokenizer.save_pretrained(folder)
     else: (folder/'vocabulary.json').write_text(json.dumps(vocabulary.units), encoding='utf-8')
-    save_file({f'{k}.{name}': values for k, table in enumerate(model.tables, 1) for name, values in table.items()}, folder/'tables.safetensors')
+    arrays = {f'{k}.{name}': values for k, table in enumerate(model.tables, 1) for name, values in table.items()}
+    save_file(arrays, folder/'tables.safetensors')
 
 def _load(cls, folder:Path):
     "The model in `folder`; raises `UserError` where there is none."
     from safetensors.numpy import load_file
-    if not (folder/'ngram.json').is_file(): raise UserError(f"{folder} holds no n-gram model: it needs ngram.json and tables.safetensors")
+    if not (folder/'ngram.json').is_file():
+        raise UserError(f"{folder} holds no n-gram model: it needs ngram.json and tables.safetensors")
     about = json.loads((folder/'ngram.json').read_text(encoding='utf-8'))
     tokenizer = load_tokenizer(folder) if about['unit'] == 'tokenizer' else None
     model = cls(about['order'], about['unit'] if tokenizer is None else tokenizer, about['minimum_count'])
     units = [] if tokenizer is not None else json.loads((folder/'vocabulary.json').read_text(encoding='utf-8'))
-    model.vocabulary, arrays = Vocabulary(about['unit'], units, tokenizer), load_file(folder/'tables.safetensors')
-    model.tables = [{n: arrays[f'{k}.{n}'] for n in ('keys', 'probability', 'backoff') if f'{k}.{n}' in arrays} for k in range(1, about['order'] + 1)]
+    model.vocabulary, model.tables = Vocabulary(about['unit'], units, tokenizer), [{} for _ in range(about['order'])]
+    for name, values in load_file(folder/'tables.safetensors').items():
+        k, name = name.split('.')
+        model.tables[int(k) - 1][name] = values
     return model

@@ -26,8 +26,9 @@ def _byte_pairs(texts, size:int, minimum_count:int):
     from tokenizers import Tokenizer, models, trainers, pre_tokenizers, decoders
     found = Tokenizer(models.BPE())
     found.pre_tokenizer, found.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    found.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, min_frequency=minimum_count, show_progress=False,
-                                                         special_tokens=special_tokens, initial_alphabet=_byte_signs()))
+    found.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=size, min_frequency=minimum_count, show_progress=False,
+        special_tokens=special_tokens, initial_alphabet=_byte_signs()))
     return found
 
 # %% ../../nbs/20_models/10_tokenizer.ipynb #b9d3bf78
@@ -52,14 +53,17 @@ def _around(objective:str):
     "The template that puts special tokens around a text."
     from tokenizers.processors import TemplateProcessing
     single, pair = {'causal': ('<s> $A', '<s> $A $B'), 'masked': ('<s> $A </s>', '<s> $A </s> $B </s>')}[objective]
-    return TemplateProcessing(single=single, pair=pair, special_tokens=[(t, special_tokens.index(t)) for t in ('<s>', '</s>')])
+    numbers = [(t, special_tokens.index(t)) for t in ('<s>', '</s>')]
+    return TemplateProcessing(single=single, pair=pair, special_tokens=numbers)
 
 def _wrapped(tokenizer, max_length:int|None):
     "The transformers tokenizer around a `tokenizers.Tokenizer`."
     from transformers import PreTrainedTokenizerFast
-    names = dict(bos_token='<s>', cls_token='<s>', eos_token='</s>', sep_token='</s>', pad_token='<pad>', unk_token='<unk>', mask_token='<mask>')
-    length = dict(model_max_length=max_length) if max_length else {}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, split_special_tokens=True, clean_up_tokenization_spaces=False, **names, **length)
+    names = dict(bos_token='<s>', cls_token='<s>', eos_token='</s>', sep_token='</s>',
+                 pad_token='<pad>', unk_token='<unk>', mask_token='<mask>')
+    if max_length: names['model_max_length'] = max_length
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, split_special_tokens=True,
+                                   clean_up_tokenization_spaces=False, **names)
 
 # %% ../../nbs/20_models/10_tokenizer.ipynb #6129c9df
 def train_tokenizer(
@@ -71,14 +75,15 @@ def train_tokenizer(
     minimum_count:int=2,        # a pair must be seen so often to be joined
     max_length:int|None=None,   # tokens a model can take, when that is known
 ): # a transformers PreTrainedTokenizerFast
-    "Return a lossless byte-level tokenizer; the same texts give the same files. Raises `UserError` for a kind or size that cannot be."
+    "Return a lossless byte-level tokenizer, the same from the same texts; raises `UserError` for a wrong kind or size."
     kinds = {'bpe': (_byte_pairs, 'causal', 256), 'wordpiece': (_word_pieces, 'masked', 512)}
     if kind not in kinds: raise unknown('kind of tokenizer', kind, kinds)
     train, usual, signs = kinds[kind]
     if objective not in ('', 'causal', 'masked'): raise unknown('objective', objective, ('causal', 'masked'))
     smallest = signs + len(special_tokens)
     if vocabulary_size < smallest:
-        raise UserError(f"vocabulary_size is {vocabulary_size}: a lossless {kind} tokenizer needs {smallest} or more, for every byte and the special tokens")
+        raise UserError(f"vocabulary_size is {vocabulary_size}: a lossless {kind} tokenizer needs {smallest} or more, "
+                        "for every byte and the special tokens")
     trained = train([texts] if isinstance(texts, str) else texts, vocabulary_size, minimum_count)
     trained.post_processor = _around(objective or usual)
     return _wrapped(trained, max_length)
@@ -87,7 +92,7 @@ def train_tokenizer(
 def measure_tokenizer(
     tokenizer,         # a transformers tokenizer
     texts:list[str],   # any texts
-)->dict: # counts (texts, characters, words, bytes, tokens, unknown), ratios, and share of texts that come back whole
+)->dict: # counts, ratios, and `lossless`: the share of texts that come back whole
     "Return how many tokens `texts` need, without special tokens around them."
     texts = text_list(texts)
     ids = tokenizer(texts, add_special_tokens=False)['input_ids'] if texts else []
@@ -95,8 +100,10 @@ def measure_tokenizer(
                  bytes=sum(len(t.encode()) for t in texts), tokens=sum(map(len, ids)))
     tokens = max(sizes['tokens'], 1)
     whole = sum(t == tokenizer.decode(i) for t, i in zip(texts, ids))
-    return sizes | dict(unknown=sum(i.count(tokenizer.unk_token_id) for i in ids), lossless=whole / max(len(texts), 1),
-                        tokens_per_character=tokens / max(sizes['characters'], 1), tokens_per_word=tokens / max(sizes['words'], 1),
+    unknown = sum(i.count(tokenizer.unk_token_id) for i in ids)
+    return sizes | dict(unknown=unknown, lossless=whole / max(len(texts), 1),
+                        tokens_per_character=tokens / max(sizes['characters'], 1),
+                        tokens_per_word=tokens / max(sizes['words'], 1),
                         bytes_per_token=sizes['bytes'] / tokens)
 
 # %% ../../nbs/20_models/10_tokenizer.ipynb #86283af3
@@ -108,16 +115,20 @@ def vocabulary_card(
 )->str: # Markdown
     "Return what someone should know before using the tokenizer."
     special = set(tokenizer.all_special_ids)
-    tokens = sorted({tokenizer.decode([i]) for i in range(len(tokenizer)) if i not in special}, key=lambda t: (-len(t), t))
-    lines = [f'# {name}', '', f'{len(tokenizer)} tokens, {len(special)} of them special: {" ".join(tokenizer.all_special_tokens)}.', '',
-             '| language | texts | tokens | tokens per word | tokens per character | bytes per token | unknown | lossless |', '|---|---|---|---|---|---|---|---|']
+    tokens = {tokenizer.decode([i]) for i in range(len(tokenizer)) if i not in special}
+    tokens = sorted(tokens, key=lambda t: (-len(t), t))[:longest]
+    heads = 'language texts tokens tokens/word tokens/character bytes/token unknown lossless'.split()
+    lines = [f'# {name}', '', f'{len(tokenizer)} tokens, of them special: {" ".join(tokenizer.all_special_tokens)}.',
+             '', f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     by_language = {}
     for text in text_list(texts): by_language.setdefault(language(text), []).append(text)
     for key, some in sorted(by_language.items()):
         m = measure_tokenizer(tokenizer, some)
-        lines.append(f"| {key} | {m['texts']} | {m['tokens']} | {m['tokens_per_word']:.3f} | {m['tokens_per_character']:.3f} "
-                     f"| {m['bytes_per_token']:.3f} | {m['unknown']/max(m['tokens'], 1):.2%} | {m['lossless']:.2%} |")
-    return '\n'.join(lines + ['', 'Longest tokens: ' + ', '.join(f'`{json.dumps(t, ensure_ascii=False)}`' for t in tokens[:longest]) + '.', ''])
+        lines.append(f"| {key} | {m['texts']} | {m['tokens']} | {m['tokens_per_word']:.3f} "
+                     f"| {m['tokens_per_character']:.3f} | {m['bytes_per_token']:.3f} "
+                     f"| {m['unknown']/max(m['tokens'], 1):.2%} | {m['lossless']:.2%} |")
+    shown = ', '.join(f'`{json.dumps(t, ensure_ascii=False)}`' for t in tokens)
+    return '\n'.join(lines + ['', f'Longest tokens: {shown}.', ''])
 
 # %% ../../nbs/20_models/10_tokenizer.ipynb #fc12488e
 def save_tokenizer(
@@ -138,9 +149,10 @@ def save_tokenizer(
 def load_tokenizer(
     path,   # an artifact, its folder, or any folder with tokenizer files (a model's will do)
 ): # a transformers tokenizer
-    "Return the tokenizer in `path`, verified where it is an artifact; raises `UserError` where there is none. Never downloads."
+    "Return the tokenizer in `path`, an artifact verified; never downloads; raises `UserError` where there is none."
     from transformers import AutoTokenizer
     folder = path.path if isinstance(path, Artifact) else Path(path)
     if (folder/'manifest.json').is_file(): load(folder)
-    if not (folder/'tokenizer_config.json').is_file(): raise UserError(f"{folder} holds no tokenizer: it needs tokenizer.json and tokenizer_config.json")
+    if not (folder/'tokenizer_config.json').is_file():
+        raise UserError(f"{folder} holds no tokenizer: it needs tokenizer.json and tokenizer_config.json")
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
