@@ -38,6 +38,7 @@ def choose(
     "Return the candidate with the best `primary` on validation; raises `UserError` when one was never measured there."
     able = [c for c in contenders if not c.reference]
     if not able: raise UserError("there is no candidate to choose from: give at least one model")
+    if len(able) == 1: return able[0]
     for c in able:
         if not math.isfinite(c.validation.get(primary, math.nan)):
             raise UserError(f"model {c.name} has no {primary} on validation: train it again with this corpus, or leave it out")
@@ -140,13 +141,13 @@ def remarks(
     best = next(c for c in report['candidates'] if c['name'] == chosen)
     answers = [row['label'] for row in report.get('per_label', []) if row['predicted']]
     if len(answers) == 1: found.append(f"{chosen} gives every text the same answer, {answers[0]}: its score is only the share of that label.")
-    before, low, high = best['validation'][report['primary']], *best['interval']
-    if report['task'] == 'classify' and report['primary'] == 'accuracy' and not low - .02 <= before <= high + .02:
+    before, (low, high) = best['validation'].get(report['primary']), best['interval']
+    if before is not None and report['task'] == 'classify' and report['primary'] == 'accuracy' and not low - .02 <= before <= high + .02:
         why = 'the test texts are harder, or the choice fitted the validation texts too closely' if before > high else 'the test texts are easier, or the model has learnt from more texts since'
         found.append(f"On the validation texts {chosen} was right in {before:.1%}: {why}.")
-    for c in report['candidates']:
-        if c['metrics'].get('unknown'): found.append(f"{c['name']} cannot read {c['metrics']['unknown']:,} of {c['metrics']['tokens']:,} tokens. Bits per byte charges it for spelling them; its perplexity per token and word does not, and looks better than it is.")
-    if report['items'] < 300: found.append(f"{report['items']:,} test texts are few: a difference of one point between models cannot be seen with them.")
+    guessing = [c['name'] for c in report['candidates'] if c['metrics'].get('unknown', 0) > .005 * c['metrics'].get('tokens', 0)]
+    if guessing: found.append(f"{', '.join(guessing)} cannot read some words of the test texts. Bits per byte charges for spelling them; perplexity per token and per word does not, and looks better than it is.")
+    if report['items'] < 300: found.append(f"{report['items']:,} test texts are few: only large differences between models can be seen with them.")
     return found
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #60b0b4c2

@@ -186,7 +186,7 @@ h2{font-size:1.25rem;margin:2.6rem 0 .3rem}section>p{margin:.2rem 0 .9rem;color:
 .scroll{overflow-x:auto;margin:0 0 1.3rem}table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:600;padding:.3rem 0}th,td{padding:.45rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{font-weight:600;color:var(--soft);font-size:.82rem;vertical-align:bottom}.number{text-align:right}td.number{white-space:nowrap}.few{color:var(--soft);font-style:italic}.long{min-width:16rem;overflow-wrap:anywhere}
-td small{display:block;color:var(--soft);font-size:.78rem}tr.chosen td{background:var(--shade)}tr.chosen td:first-child{font-weight:650;box-shadow:inset 3px 0 var(--blue)}tr.chosen small{font-weight:400}
+table:not(.confusion) td:first-child{min-width:7rem}td small{display:block;color:var(--soft);font-size:.78rem}tr.chosen td{background:var(--shade)}tr.chosen td:first-child{font-weight:650;box-shadow:inset 3px 0 var(--blue)}tr.chosen small{font-weight:400}
 .badge{display:inline-block;padding:.05rem .5rem;border:1px solid currentColor;border-radius:1rem;font-size:.8rem;white-space:nowrap;color:var(--soft)}.badge.best{color:var(--blue)}.badge.worse{color:var(--orange)}.badge.better{color:var(--green)}
 svg{display:block;max-width:100%}svg text{fill:var(--soft);font-size:11px}svg .count{font-size:9px}.interval{margin:.25rem 0 0 auto}.rail,.axis{stroke:var(--line)}.range{stroke:var(--blue);stroke-width:3}circle,rect.bar{fill:var(--blue)}rect.mark{fill:var(--orange)}rect.bar{opacity:.75}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));gap:1.5rem}figure{margin:0}figcaption{font-size:.88rem;margin-top:.4rem}
