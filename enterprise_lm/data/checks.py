@@ -69,7 +69,7 @@ def leave_overlap(
 )->list[dict]: # the rows, with `overlap` ('text' or 'group') and `held` (the side)
     "Take training rows that are held back as well out of `tables` and return them."
     texts, groups, left = tables['train']['text'].to_pylist(), groups_of(tables['train']), {}
-    for side in ('test', 'validation'):
+    for side in ('test', 'validation', 'golden'):
         if side not in tables: continue
         for row, why in overlap(texts, tables[side]['text'].to_pylist(), groups, groups_of(tables[side]), minimum_words): left.setdefault(row, (why, side))
     rows = [tables['train'].slice(i, 1).to_pylist()[0] | dict(overlap=left[i][0], held=left[i][1]) for i in sorted(left)]

@@ -76,9 +76,9 @@ class _Log:
 def _start(name:str, parameters:dict|None, settings)->tuple:
     "A client and the id of a new run; (None, None) and a warning when MLflow cannot be reached."
     import warnings
-    client = tracking_client(settings)
     try:
-        with writing(settings):
+        with writing(settings):   # the first client of a workspace makes MLflow's tables
+            client = tracking_client(settings)
             from mlflow.entities import Param
             run = client.create_run(experiment(client, settings), run_name=name).info.run_id
             client.log_batch(run, params=[Param(str(k), str(v)[:6000]) for k, v in (parameters or {}).items()])
