@@ -137,6 +137,11 @@ def _masked_steps(self, prompt):
         seen = [*seen, token]
 
 # %% ../../nbs/20_models/60_transformer.ipynb #e430fcde
+def _readable(text:str)->str:
+    try: text.encode('utf-8'); return text
+    except UnicodeEncodeError: return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+
+# %% ../../nbs/20_models/60_transformer.ipynb #8f4d128f
 class TransformerLanguageModel(LanguageModel):
     "A causal or masked transformers model with the four calls."
     family = 'transformer-language-model'
@@ -155,7 +160,7 @@ class TransformerLanguageModel(LanguageModel):
         if self.end is None: raise UserError("the tokenizer has no end token, so a text's end cannot be scored: set tokenizer.eos_token")
         if not self.causal and tokenizer.mask_token_id is None: raise UserError("a masked model needs a tokenizer with a mask token: take the one it was trained with")
 
-    def token_ids(self, texts): return self.tokenizer(texts, add_special_tokens=False, verbose=False)['input_ids'] if len(texts) else []
+    def token_ids(self, texts): return self.tokenizer([*map(_readable, texts)], add_special_tokens=False, verbose=False)['input_ids'] if len(texts) else []
     def log_prob(self, texts): return (_causal_log_prob if self.causal else _masked_log_prob)(self, text_list(texts))
     def count_tokens(self, texts): return np.array([len(i) + 1 for i in self.token_ids(text_list(texts))], dtype=np.int64)
     def count_unknown(self, texts):
@@ -214,7 +219,7 @@ class TransformerClassifier(Classifier):
 
     def encode(self, texts:list[str])->list[list[int]]:
         "Return the token numbers of each text, marks included, at most `max_length`."
-        return self.tokenizer(text_list(texts), truncation=True, max_length=self.max_length)['input_ids'] if len(texts) else []
+        return self.tokenizer([*map(_readable, text_list(texts))], truncation=True, max_length=self.max_length)['input_ids'] if len(texts) else []
 
     def scores(self, texts):
         rows, found = self.encode(texts), np.zeros((len(texts), len(self.labels)))
