@@ -20,12 +20,14 @@ def source_digest(
     notebook, # path of a notebook
 )->str: # 64 hex digits
     "Return the digest of a notebook's cells without outputs and counts."
-    return data_digest([[c['cell_type'], c['source'], c.get('metadata', {}).get('tags', [])] for c in read_notebook(notebook)['cells']])
+    return data_digest([[c['cell_type'], c['source'], c.get('metadata', {}).get('tags', [])]
+                        for c in read_notebook(notebook)['cells']])
 
 def library_digest()->str: # 64 hex digits
-    "Return the digest of the library's modules and of the versions of what they build on; 20 ms, so it is never remembered."
+    "Return the digest of the library's modules and the versions of what they build on; 20 ms, so never remembered."
     package = Path(enterprise_lm.__file__).parent
-    return data_digest([{p.relative_to(package).as_posix(): file_digest(p) for p in sorted(package.rglob('*.py'))}, environment()])
+    return data_digest([{p.relative_to(package).as_posix(): file_digest(p) for p in sorted(package.rglob('*.py'))},
+                        environment()])
 
 def settings_digest(
     settings:Settings, # the workspace's
@@ -48,7 +50,8 @@ def content(
 ): # what enters the key
     "Return `value` with paths replaced by digests of what is there."
     if isinstance(value, list): return [content(v, parameter) for v in value]
-    if isinstance(value, str) and os.path.isabs(value) and os.path.isfile(manifest := os.path.join(value, 'manifest.json')):
+    if isinstance(value, str) and os.path.isabs(value) and os.path.isfile(manifest := os.path.join(value,
+                                                                                                   'manifest.json')):
         with open(manifest, encoding='utf-8') as file: return dict(artifact=json.load(file)['digest'])
     if 'Path' in (parameter.base, parameter.item) and value: return dict(place=_place(value))
     return value
@@ -62,7 +65,8 @@ def step_key(
 )->str: # 64 hex digits
     "Return the digest of everything that can change what the step makes."
     wanted = contract(notebook)
-    return data_digest(dict(source=source_digest(notebook), values={n: content(v, wanted[n]) for n, v in values.items()},
+    return data_digest(dict(source=source_digest(notebook),
+                            values={n: content(v, wanted[n]) for n, v in values.items()},
                             library=library or library_digest(), settings=settings_digest(settings), after=after or {}))
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #1897c252

@@ -8,7 +8,8 @@ __all__ = ['NotebookShell', 'InProcessEngine', 'execute']
 # %% ../../nbs/85_pipelines/10_engine.ipynb #8fd8a401
 import io, logging, os, sys
 from pathlib import Path
-_absent = sys.modules.setdefault('rfc3987_syntax', None)  # jsonschema would compile its URI grammar for 2 s; no notebook needs it
+# Finding this package, jsonschema would compile its URI grammar for 2 s; no notebook needs it.
+_absent = sys.modules.setdefault('rfc3987_syntax', None)
 import nbformat
 if _absent is None: del sys.modules['rfc3987_syntax']
 from IPython.core.displayhook import DisplayHook
@@ -36,7 +37,8 @@ class _Stream(io.TextIOBase):
         if not text: return 0
         self.original.write(text); self.original.flush()
         outs = self.shell.outs
-        if not (outs and outs[-1].output_type == 'stream' and outs[-1].name == self.name): outs.append(new_output('stream', name=self.name, text=''))
+        if not (outs and outs[-1].output_type == 'stream' and outs[-1].name == self.name):
+            outs.append(new_output('stream', name=self.name, text=''))
         if len(outs[-1].text) < self.limit: outs[-1].text += text
         return len(text)
 
@@ -44,7 +46,8 @@ class _Hook(DisplayHook):
     "The value of a cell's last line."
     def write_output_prompt(self): pass
     def write_format_data(self, data, metadata=None):
-        self.shell.outs.append(new_output('execute_result', dict(data), metadata=metadata or {}, execution_count=self.shell.execution_count))
+        self.shell.outs.append(new_output('execute_result', dict(data), metadata=metadata or {},
+                                          execution_count=self.shell.execution_count))
 
 # %% ../../nbs/85_pipelines/10_engine.ipynb #f5d5bede
 class _Publisher(DisplayPublisher):
@@ -70,14 +73,16 @@ class NotebookShell(InteractiveShell):
         if 'matplotlib' in sys.modules: self.enable_matplotlib('inline')
         else: os.environ['MPLBACKEND'] = 'module://matplotlib_inline.backend_inline'
         self.streams = _Stream(self, 'stdout', sys.stdout), _Stream(self, 'stderr', sys.stderr)
-        for logger in [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]:
+        for logger in [logging.root, *(x for x in logging.root.manager.loggerDict.values()
+                                       if isinstance(x, logging.Logger))]:
             for handler in logger.handlers:
                 if vars(handler).get('stream') is sys.stderr: handler.setStream(self.streams[1])
 
     def enable_gui(self, gui=None): pass
 
     def _showtraceback(self, etype, evalue, stb):
-        self.outs.append(new_output('error', ename=getattr(etype, '__name__', str(etype)), evalue=str(evalue), traceback=list(stb)))
+        self.outs.append(new_output('error', ename=getattr(etype, '__name__', str(etype)), evalue=str(evalue),
+                                    traceback=list(stb)))
 
     def run(self, source:str)->tuple:
         "Outputs, execution count and success of one cell."
@@ -123,11 +128,12 @@ def execute(
     parameters:dict|None=None, # values to inject
     secrets=(),           # secret values to erase from what is written
 ): # the executed notebook
-    "Run a notebook in this process and return the executed copy; raises `papermill.PapermillExecutionError` when a cell fails."
+    "Run a notebook in this process and return the executed copy; raises `PapermillExecutionError` when a cell fails."
     output = Path(output).resolve()
     papermill_engines.register('in_process', InProcessEngine)
     papermill_io.register(str(output), _Atomic())
     papermill_translators.register('python', _Translator)
     plain = [str(p).replace('{', '{{').replace('}', '}}') for p in (notebook, output)]   # papermill formats its paths
-    return execute_notebook(*plain, parameters=parameters or None, engine_name='in_process', kernel_name='python3', language='python',
+    return execute_notebook(*plain, parameters=parameters or None, engine_name='in_process', kernel_name='python3',
+                            language='python',
                             progress_bar=False, secrets=list(secrets))

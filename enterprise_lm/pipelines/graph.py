@@ -41,28 +41,40 @@ def edges(
     return [(n, name) for name in needs for n in sorted(needs[name]) if not any(n in above[m] for m in needs[name])]
 
 # %% ../../nbs/85_pipelines/40_graph.ipynb #3ce2ce59
-_ink = dict(done='#2e7d32', cached='#0277bd', failed='#c62828', timeout='#c62828', killed='#c62828', running='#f9a825', skipped='#9e9e9e', waiting='#9e9e9e')
+_ink = dict(done='#2e7d32', cached='#0277bd', failed='#c62828', timeout='#c62828', killed='#c62828', running='#f9a825',
+            skipped='#9e9e9e', waiting='#9e9e9e')
 _wide, _high, _gap, _row = 150, 46, 60, 66
 
 def _time(seconds:float)->str:
     "Seconds for people."
-    return f'{seconds/3600:.1f} h' if seconds >= 5400 else f'{seconds/60:.1f} min' if seconds >= 90 else f'{seconds:.1f} s'
+    if seconds >= 5400: return f'{seconds/3600:.1f} h'
+    return f'{seconds/60:.1f} min' if seconds >= 90 else f'{seconds:.1f} s'
 
-def _said(step:StepResult)->str: return ' · '.join([step.state] * bool(step.state) + [_time(step.seconds)] * (step.seconds >= .05))
+def _said(step:StepResult)->str:
+    "State and time, as far as there are any."
+    return ' · '.join([step.state] * bool(step.state) + [_time(step.seconds)] * (step.seconds >= .05))
 
 def _box(step:StepResult, x:float, y:float)->str:
     "One card."
     ink, name = _ink.get(step.state, '#546e7a'), step.name if len(step.name) <= 18 else step.name[:17] + '…'
-    lower = f'<text x="{x + 14}" y="{y + 35}" font-size="11" fill="#555">{escape(_said(step))}</text>' if step.state else ''
-    return (f'<g><title>{escape(step.error or step.name)}</title><rect x="{x}" y="{y}" width="{_wide}" height="{_high}" rx="6" fill="#fff" stroke="#cfd8dc"/>'
+    lower = f'<text x="{x + 14}" y="{y + 35}" font-size="11" fill="#555">{escape(_said(step))}</text>'
+    upper = f'<text x="{x + 14}" y="{y + (19 if step.state else 28)}" font-size="13" font-weight="600" fill="#222">'
+    return (f'<g><title>{escape(step.error or step.name)}</title>'
+            f'<rect x="{x}" y="{y}" width="{_wide}" height="{_high}" rx="6" fill="#fff" stroke="#cfd8dc"/>'
             f'<rect x="{x}" y="{y}" width="5" height="{_high}" rx="2" fill="{ink}"/>'
-            f'<text x="{x + 14}" y="{y + (19 if step.state else 28)}" font-size="13" font-weight="600" fill="#222">{escape(name)}</text>{lower}</g>')
+            f'{upper}{escape(name)}</text>{lower if step.state else ""}</g>')
 
 # %% ../../nbs/85_pipelines/40_graph.ipynb #23d4c38a
+_tip = ('<defs><marker id="tip" viewBox="0 0 8 8" refX="2" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0L8 4L0 8z" fill="#90a4ae"/></marker></defs>')
+
 def _line(a:tuple, b:tuple, floor:float, far:bool)->str:
     "A curve from the right edge of one card to the left edge of another."
     (x1, y1), (x2, y2) = (a[0] + _wide, a[1] + _high/2), (b[0] - 6, b[1] + _high/2)
-    if far: way = f'M{x1} {y1} C{x1 + 40} {y1} {x1 + 10} {floor} {x1 + _gap} {floor} L{x2 - _gap} {floor} C{x2 - 10} {floor} {x2 - 40} {y2} {x2} {y2}'
+    if far:
+        down = f'C{x1 + 40} {y1} {x1 + 10} {floor} {x1 + _gap} {floor}'
+        up = f'C{x2 - 10} {floor} {x2 - 40} {y2} {x2} {y2}'
+        way = f'M{x1} {y1} {down} L{x2 - _gap} {floor} {up}'
     else: way = f'M{x1} {y1} C{x1 + _gap/2} {y1} {x2 - _gap/2} {y2} {x2} {y2}'
     return f'<path d="{way}" fill="none" stroke="#90a4ae" stroke-width="1.5" marker-end="url(#tip)"/>'
 
@@ -72,14 +84,16 @@ def to_svg(
     "Return the picture of a pipeline or a run."
     rows, steps = layers(graph), {s.name: s for s in _steps(graph)}
     tall = max((len(r) for r in rows), default=1)*_row
-    at = {n: (20 + d*(_wide + _gap), 20 + (tall - len(row)*_row)/2 + i*_row) for d, row in enumerate(rows) for i, n in enumerate(row)}
+    at = {n: (20 + d*(_wide + _gap), 20 + (tall - len(row)*_row)/2 + i*_row) for d, row in enumerate(rows)
+          for i, n in enumerate(row)}
     depth = {n: d for d, row in enumerate(rows) for n in row}
     far = [e for e in edges(graph) if depth[e[1]] - depth[e[0]] > 1]
     width, height = 40 + len(rows)*(_wide + _gap) - _gap, 20 + tall + 22*len(far)
-    lines = [_line(at[a], at[b], 20 + tall + 22*far.index((a, b)) if (a, b) in far else 0, (a, b) in far) for a, b in edges(graph)]
-    tip = '<defs><marker id="tip" viewBox="0 0 8 8" refX="2" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#90a4ae"/></marker></defs>'
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
-            f'font-family="system-ui, Helvetica, Arial, sans-serif">{tip}<rect width="100%" height="100%" rx="8" fill="#f7f9fa"/>'
+    lines = [_line(at[a], at[b], 20 + tall + 22*far.index((a, b)) if (a, b) in far else 0, (a, b) in far)
+             for a, b in edges(graph)]
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+            f'role="img" font-family="system-ui, Helvetica, Arial, sans-serif">{_tip}'
+            '<rect width="100%" height="100%" rx="8" fill="#f7f9fa"/>'
             + ''.join(lines) + ''.join(_box(steps[n], *at[n]) for n in at) + '</svg>')
 
 # %% ../../nbs/85_pipelines/40_graph.ipynb #564fa1c5
@@ -88,8 +102,10 @@ def to_mermaid(
 )->str: # a Mermaid flowchart
     "Return the pipeline in Mermaid's notation."
     number = {s.name: f's{i}' for i, s in enumerate(_steps(graph))}
-    boxes = [f'  {number[s.name]}["{escape(s.name)}{"<br/>" + escape(_said(s)) if s.state else ""}"]' for s in _steps(graph)]
-    classes = [f'  style {number[s.name]} stroke:{_ink[s.state]},stroke-width:2px' for s in _steps(graph) if s.state in _ink]
+    boxes = [f'  {number[s.name]}["{escape(s.name)}{"<br/>" + escape(_said(s)) if s.state else ""}"]'
+             for s in _steps(graph)]
+    classes = [f'  style {number[s.name]} stroke:{_ink[s.state]},stroke-width:2px' for s in _steps(graph)
+               if s.state in _ink]
     return '\n'.join(['graph LR', *boxes, *(f'  {number[a]} --> {number[b]}' for a, b in edges(graph)), *classes])
 
 _sign = dict(done='✓', cached='=', failed='✗', timeout='✗', killed='✗', running='▸', skipped='–', waiting='·')
@@ -103,10 +119,11 @@ def to_text(
     def walk(name, stem, last):
         step, also = steps[name], [n for n in into[name][:-1]]
         branch = ('└─ ' if last else '├─ ') if into[name] else ''
-        text = f"{stem}{branch}{_sign.get(step.state, '')} {name}".replace('  ', ' ') if not step.state else f'{stem}{branch}{_sign[step.state]} {name}'
+        text = stem + branch + (f'{_sign[step.state]} ' if step.state else '') + name
         lines.append(f'{text:32} {_said(step)}'.rstrip() + (f'  (also after {", ".join(also)})' if also else ''))
         below = [n for n in order if into[n] and into[n][-1] == name]
-        for i, n in enumerate(below): walk(n, stem + (('   ' if last else '│  ') if into[name] else ''), i == len(below) - 1)
+        for i, n in enumerate(below):
+            walk(n, stem + (('   ' if last else '│  ') if into[name] else ''), i == len(below) - 1)
     for name in order:
         if not into[name]: walk(name, '', True)
     return '\n'.join(lines)

@@ -28,7 +28,8 @@ def write_step(
     kernel = dict(kernelspec=dict(name='python3', display_name='python3', language='python'))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(cells=made, metadata=kernel, nbformat=4, nbformat_minor=5), indent=1) + '\n', encoding='utf-8')
+    path.write_text(json.dumps(dict(cells=made, metadata=kernel, nbformat=4, nbformat_minor=5), indent=1) + '\n',
+                    encoding='utf-8')
     return path
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #76fc25fd
@@ -39,16 +40,18 @@ class Secret(str):
     def value(self)->str:
         "The secret itself; raises `UserError` when the variable is not set."
         if not re.fullmatch('[A-Z_][A-Z0-9_]*', self):   # a pasted secret must not be repeated in a message
-            raise UserError("a Secret takes the NAME of an environment variable (capital letters, digits, _), not the secret itself")
+            raise UserError("a Secret takes the NAME of an environment variable (capitals, digits, _), not the secret")
         found = os.environ.get(self, '')
         if not found: raise UserError(f"the environment variable {self} is not set: export {self}=… before the run")
-        if len(found) < 6: raise UserError(f"the environment variable {self} holds fewer than 6 characters, too short to be kept out of outputs")
+        if len(found) < 6:
+            raise UserError(f"the environment variable {self} has under 6 characters: too short to keep out of outputs")
         return found
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #0f8c6352
 def _forms(value:str)->set:
     "How `value` may be written in an output."
-    plain = {value, repr(value)[1:-1], html.escape(value), html.escape(value, quote=False), quote(value), quote(value, safe=''),
+    plain = {value, repr(value)[1:-1], html.escape(value), html.escape(value, quote=False), quote(value),
+             quote(value, safe=''),
              json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     lines = {line for line in value.splitlines() if len(line) >= 6}     # a key of several lines is logged line by line
     return plain | lines | {json.dumps(p)[1:-1] for p in plain} | {base64.b64encode(value.encode()).decode()}
@@ -59,7 +62,8 @@ def hide(
 ): # the same, with each of them replaced by ***
     "Return `data` without the secrets."
     if isinstance(data, str):
-        for form in sorted({f for v in values for f in _forms(v)}, key=len, reverse=True): data = data.replace(form, '***')
+        for form in sorted({f for v in values for f in _forms(v)}, key=len, reverse=True):
+            data = data.replace(form, '***')
         return data
     if isinstance(data, dict): return type(data)({hide(k, values): hide(v, values) for k, v in data.items()})
     return [hide(d, values) for d in data] if isinstance(data, (list, tuple)) else data
@@ -81,12 +85,15 @@ class Parameter:
     optional:bool=False   # None is allowed
 
     def __str__(self):
-        return f"{self.name}: {self.type}" + ('' if self.required else f' = {self.default!r}') + (f'  # {self.description}' if self.description else '')
+        default = '' if self.required else f' = {self.default!r}'
+        said = f'  # {self.description}' if self.description else ''
+        return f'{self.name}: {self.type}{default}{said}'
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #64c75e2c
 def _read_type(node)->dict:
     "`base`, `item`, `choices` and `optional` of an annotation's syntax tree."
-    if isinstance(node, ast.Constant) and isinstance(node.value, str): return _read_type(ast.parse(node.value, mode='eval').body)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _read_type(ast.parse(node.value, mode='eval').body)
     if isinstance(node, ast.Constant) and node.value is None: return dict(optional=True)
     if isinstance(node, ast.BinOp): return _read_type(node.left) | _read_type(node.right)
     if isinstance(node, ast.Attribute): return dict(base=node.attr)
@@ -94,7 +101,8 @@ def _read_type(node)->dict:
     if not isinstance(node, ast.Subscript): return {}
     base = _read_type(node.value)['base']
     if base == 'Optional': return _read_type(node.slice) | dict(optional=True)
-    if base == 'Literal': return dict(base=base, choices=tuple(ast.literal_eval(ast.Tuple(getattr(node.slice, 'elts', [node.slice]), ast.Load()))))
+    if base == 'Literal':
+        return dict(base=base, choices=tuple(map(ast.literal_eval, getattr(node.slice, 'elts', [node.slice]))))
     return dict(base=base) | (dict(item=_read_type(node.slice).get('base', '')) if base == 'list' else {})
 
 def _read_default(node):
@@ -119,14 +127,18 @@ def _parameter(node, comments:dict, where:str)->Parameter:
     "The parameter of one assignment."
     target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
     try: default = None if node.value is None else _read_default(node.value)
-    except ValueError: raise UserError(f"{where}: the default of {target.id} must be a plain value, not an expression") from None
-    read = _read_type(node.annotation) if isinstance(node, ast.AnnAssign) else dict(base=type(default).__name__, optional=default is None)
+    except ValueError:
+        raise UserError(f"{where}: the default of {target.id} must be a plain value, not an expression") from None
+    read = _read_type(node.annotation) if isinstance(node, ast.AnnAssign) else dict(base=type(default).__name__,
+                                                                                    optional=default is None)
     if default is None and 'base' not in read: read['base'] = 'str'
     if read.get('base') == 'NoneType': read['base'] = 'str'
-    if read.get('base') not in _bases: raise unknown('type', read.get('base', '?'), _bases, f'{where}, parameter {target.id}')
+    if read.get('base') not in _bases:
+        raise unknown('type', read.get('base', '?'), _bases, f'{where}, parameter {target.id}')
     written = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else read['base']
     optional = read.pop('optional', False) or (default is None and node.value is not None)
-    return Parameter(target.id, written, default, node.value is None, comments.get(node.end_lineno, ''), optional=optional, **read)
+    return Parameter(target.id, written, default, node.value is None, comments.get(node.end_lineno, ''),
+                     optional=optional, **read)
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #4aaba67f
 def contract(
@@ -134,13 +146,17 @@ def contract(
 )->dict[str, Parameter]: # by name, in order; empty without a `parameters` cell
     "Return the parameters of a step; raises `UserError` when the cell cannot be read as a contract."
     where = Path(notebook).name
-    cell = next((c['source'] for c in read_notebook(notebook)['cells'] if 'parameters' in c.get('metadata', {}).get('tags', [])), '')
+    cell = next((c['source'] for c in read_notebook(notebook)['cells']
+                 if 'parameters' in c.get('metadata', {}).get('tags', [])), '')
     try:
         tree = ast.parse(cell)
-        comments = {t.start[0]: t.string.lstrip('# ').rstrip() for t in tokenize.generate_tokens(io.StringIO(cell).readline)
+        comments = {t.start[0]: t.string.lstrip('# ').rstrip()
+                    for t in tokenize.generate_tokens(io.StringIO(cell).readline)
                     if t.type == tokenize.COMMENT}
-    except (SyntaxError, tokenize.TokenError) as error: raise UserError(f"{where}: the parameters cell is not Python: {error}") from None
-    simple = [n for n in tree.body if isinstance(n, (ast.Assign, ast.AnnAssign)) and isinstance(getattr(n, 'target', None) or n.targets[0], ast.Name)]
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise UserError(f"{where}: the parameters cell is not Python: {error}") from None
+    simple = [n for n in tree.body if isinstance(n, (ast.Assign, ast.AnnAssign))
+              and isinstance(getattr(n, 'target', None) or n.targets[0], ast.Name)]
     return {p.name: p for p in (_parameter(n, comments, where) for n in simple)}
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #9aa9d5cc
@@ -161,7 +177,8 @@ def _secret(value):
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #990d208c
 def _list(value, item:str):
-    if isinstance(value, str): value = json.loads(value) if value.lstrip().startswith('[') else [v.strip() for v in value.split(',') if v.strip()]
+    if isinstance(value, str) and value.lstrip().startswith('['): value = json.loads(value)
+    if isinstance(value, str): value = [v.strip() for v in value.split(',') if v.strip()]
     if not isinstance(value, (list, tuple)): raise ValueError
     return [_value(v, item) if item else v for v in value]
 
@@ -179,7 +196,8 @@ def _value(value, base:str, item:str=''):
     return os.fspath(value) if base == 'str' else value
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #445f5560
-_said = dict(str='text', int='an int', float='a float', bool='true or false', list='a list', dict='a dict', Path='a file or folder',
+_said = dict(str='text', int='an int', float='a float', bool='true or false', list='a list', dict='a dict',
+             Path='a file or folder',
              Secret='the name of an environment variable')
 
 def convert(
@@ -196,9 +214,10 @@ def convert(
         return next(c for c in parameter.choices if c == value or str(c) == value)
     except UserError as error: raise UserError(f"{parameter.name}: {error}{place}") from None
     except (ValueError, TypeError, KeyError, StopIteration, RecursionError):
-        wanted = f"one of {', '.join(map(repr, parameter.choices))}" if parameter.base == 'Literal' else _said[parameter.base]
+        wanted = _said.get(parameter.base) or f"one of {', '.join(map(repr, parameter.choices))}"
         wanted += f' of {parameter.item}' * bool(parameter.item) + ' or none' * parameter.optional
-        raise UserError(f"{parameter.name} must be {wanted}, got {'***' if parameter.base == 'Secret' else repr(value)[:200]}{place}") from None
+        shown = '***' if parameter.base == 'Secret' else repr(value)[:200]
+        raise UserError(f"{parameter.name} must be {wanted}, got {shown}{place}") from None
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #9a0443a4
 def check(
@@ -215,7 +234,8 @@ def check(
 
 def _default(parameter:Parameter):
     "A default, checked like a given value unless it is empty."
-    if parameter.default in (None, '', [], {}) or (parameter.base == 'Secret' and parameter.optional): return parameter.default
+    if parameter.default in (None, '', [], {}) or (parameter.base == 'Secret' and parameter.optional):
+        return parameter.default
     return convert(parameter, parameter.default)
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #70573fac
@@ -227,11 +247,12 @@ def hand_on(
     "Display the artifacts and note them in the output for the next step; raises `UserError` for what is no artifact."
     loaded = {name: a if isinstance(a, Artifact) else load(a) for name, a in artifacts.items()}
     facts = {name: dict(kind=a.kind, name=a.name, digest=a.digest, path=str(a.path)) for name, a in loaded.items()}
-    rows = ''.join(f'<tr><td>{name}</td><td>{a.kind}</td><td>{html.escape(a.name)}</td><td><code>{a.short}</code></td></tr>'
-                   for name, a in loaded.items())
+    cells = [(name, a.kind, html.escape(a.name), f'<code>{a.short}</code>') for name, a in loaded.items()]
+    rows = ''.join('<tr>' + ''.join(f'<td>{c}</td>' for c in row) + '</tr>' for row in cells)
     table = f'<table><tr><th>handed on</th><th>kind</th><th>name</th><th>digest</th></tr>{rows}</table>'
     from IPython.display import display
-    display({MEDIA_TYPE: facts, 'text/html': table, 'text/plain': '\n'.join(f'{n}: {a!r}' for n, a in loaded.items())}, raw=True)
+    display({MEDIA_TYPE: facts, 'text/html': table, 'text/plain': '\n'.join(f'{n}: {a!r}' for n, a in loaded.items())},
+            raw=True)
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #71a54499
 def handed_on(
@@ -249,9 +270,11 @@ def outputs(
     "Return the names in a step's calls of `hand_on`, without running it."
     names = []
     for cell in read_notebook(notebook)['cells']:
-        try: tree = ast.parse(cell['source']) if cell['cell_type'] == 'code' and 'hand_on' in cell['source'] else ast.Module([])
+        if cell['cell_type'] != 'code' or 'hand_on' not in cell['source']: continue
+        try: tree = ast.parse(cell['source'])
         except SyntaxError: return None
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and 'hand_on' in (getattr(node.func, 'id', ''), getattr(node.func, 'attr', '')):
+            if isinstance(node, ast.Call) and 'hand_on' in (getattr(node.func, 'id', ''),
+                                                            getattr(node.func, 'attr', '')):
                 names += [k.arg for k in node.keywords]
     return None if None in names else names

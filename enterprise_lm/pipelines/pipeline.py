@@ -65,10 +65,12 @@ def resolve(
 _keys = ('name', 'description', 'parameters', 'steps', 'preload')
 _step_keys = ('notebook', 'parameters', 'needs', 'retries', 'time_limit', 'state')
 
+_called = {dict: 'a mapping', list: 'a list'}
+
 def _typed(value, kind, where:str):
     "`value` if it is a `kind`, the empty `kind` for None."
     if value is None: return kind()
-    if not isinstance(value, kind) or isinstance(value, bool): raise UserError(f"{where} must be {dict(dict='a mapping', list='a list', str='text').get(kind.__name__, kind)}, got {value!r}")
+    if not isinstance(value, kind): raise UserError(f"{where} must be {_called[kind]}, got {value!r}")
     return value
 
 def _only(found:dict, allowed, where:str):
@@ -76,7 +78,8 @@ def _only(found:dict, allowed, where:str):
         if key not in allowed: raise unknown('key', key, allowed, where)
 
 def _number(value, where:str):
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0): raise UserError(f"{where} must be a number from 0, got {value!r}")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+        raise UserError(f"{where} must be a number from 0, got {value!r}")
     return value
 
 def _names(value, where:str)->tuple: return tuple(_typed([value] if isinstance(value, str) else value, list, where))
@@ -90,9 +93,11 @@ def _step(name:str, read, path:Path)->Step:
     if not re.fullmatch(r'[\w-]+', name): raise UserError(f"{where}: use letters, digits, _ and - in a step's name")
     if not read.get('notebook'): raise UserError(f"{where} has no notebook: name the .ipynb file that it runs")
     notebook = (path.parent/read['notebook']).resolve()
-    if not notebook.is_file(): raise unknown('notebook', read['notebook'], sorted(p.name for p in notebook.parent.glob('*.ipynb')), where)
+    if not notebook.is_file():
+        raise unknown('notebook', read['notebook'], sorted(p.name for p in notebook.parent.glob('*.ipynb')), where)
     values = _typed(read.get('parameters'), dict, f'{where}, parameters')
-    needs = dict.fromkeys([*_names(read.get('needs'), f'{where}, needs'), *(s for s, output in references(values) if output)])
+    needs = dict.fromkeys([*_names(read.get('needs'), f'{where}, needs'),
+                           *(s for s, output in references(values) if output)])
     return Step(name, notebook, values, tuple(needs), _number(read.get('retries'), f'{where}, retries'),
                 _number(read.get('time_limit'), f'{where}, time_limit'), _names(read.get('state'), f'{where}, state'))
 
@@ -108,7 +113,8 @@ def _ordered(steps:dict, where:str)->dict:
         if not ready:
             walk = [next(iter(rest))]
             while walk[-1] not in walk[:-1]: walk.append(next(n for n in rest[walk[-1]].needs if n in rest))
-            raise UserError(f"{where}: the steps wait for each other: {' needs '.join(walk[walk.index(walk[-1]):])}; take one reference out")
+            circle = ' needs '.join(walk[walk.index(walk[-1]):])
+            raise UserError(f"{where}: the steps wait for each other: {circle}; take one reference out")
         done[ready[0].name] = rest.pop(ready[0].name)
     return done
 
@@ -121,7 +127,8 @@ def read_pipeline(
     path = Path(path).resolve()
     try: text = path.read_text(encoding='utf-8'); read = yaml.safe_load(text)
     except OSError as error: raise UserError(f"the pipeline {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error: raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
     read = _typed(read, dict, path.name)
     _only(read, _keys, path.name)
     steps = {str(n): _step(str(n), s, path) for n, s in _typed(read.get('steps'), dict, f'{path.name}, steps').items()}
@@ -130,7 +137,8 @@ def read_pipeline(
     full = {n: v if isinstance(v, dict) and 'default' in v else dict(default=v) for n, v in given.items()}
     for name, value in full.items(): _only(value, ('default', 'description'), f'{path.name}, parameter {name}')
     preload = read.get('preload')
-    return Pipeline(str(read.get('name') or path.stem), str(read.get('description') or ''), {n: v['default'] for n, v in full.items()},
+    return Pipeline(str(read.get('name') or path.stem), str(read.get('description') or ''),
+                    {n: v['default'] for n, v in full.items()},
                     {n: v.get('description', '') for n, v in full.items()}, _ordered(steps, path.name), path, text,
                     None if preload is None else _names(preload, f'{path.name}, preload'))
 
@@ -140,7 +148,8 @@ def pipeline_folders(
 )->list[Path]: # where pipelines are looked for, first come first served
     "Return the folders that hold pipelines."
     package = Path(enterprise_lm.__file__).parent
-    places = [(settings or get_settings()).root/'pipelines', package/'pipelines'/'notebooks', package.parent/'pipelines']
+    places = [(settings or get_settings()).root/'pipelines', package/'pipelines'/'notebooks',
+              package.parent/'pipelines']
     return [p for p in dict.fromkeys(p.resolve() for p in places) if p.is_dir()]
 
 def find_pipeline(
@@ -177,13 +186,17 @@ def _has_later(value)->bool: return '${' in str(value) and bool(references(value
 # %% ../../nbs/85_pipelines/20_pipeline.ipynb #9099e4de
 def _check_step(pipeline:Pipeline, values:dict, step:Step)->dict:
     "The values of one step, converted; references to outputs stay."
-    resolved, wanted = {n: resolve(v, _find(pipeline, values, step)) for n, v in step.parameters.items()}, contract(step.notebook)
+    resolved, wanted = {n: resolve(v, _find(pipeline, values, step))
+                        for n, v in step.parameters.items()}, contract(step.notebook)
     later = {n: v for n, v in resolved.items() if _has_later(v)}
     for name, value in later.items():
         takes = wanted[name] if name in wanted else None
-        if takes and takes.base not in (('list',) if isinstance(value, list) else ('dict',) if isinstance(value, dict) else ('str', 'Path')):
-            raise UserError(f"{pipeline.path.name}, step {step.name}: {name} takes {takes.type}, not the output {value}")
-    stand_in = {n: [] if isinstance(v, list) else {} if isinstance(v, dict) else 'sample://later' for n, v in later.items()}
+        if takes and takes.base not in (('list',) if isinstance(value, list) else ('dict',) if isinstance(value, dict)
+                                        else ('str', 'Path')):
+            where = f'{pipeline.path.name}, step {step.name}'
+            raise UserError(f"{where}: {name} takes {takes.type}, not the output {value}")
+    stand_in = {n: [] if isinstance(v, list) else {} if isinstance(v, dict) else 'sample://later'
+                for n, v in later.items()}
     try: return check(step.notebook, {n: v for n, v in resolved.items()} | stand_in) | later
     except UserError as error: raise UserError(f"{pipeline.path.name}, step {step.name}: {error}") from None
 
@@ -193,8 +206,10 @@ def check_pipeline(
 )->dict[str, dict]: # each step's values: converted, references to outputs as text
     "Return what each step will get; raises `UserError` for anything that would fail later and can be known now."
     for name in given or {}:
-        if name not in pipeline.parameters: raise unknown('parameter', name, pipeline.parameters, f'pipeline {pipeline.name}')
-        if references(given[name]): raise UserError(f"parameter {name} holds a reference ({given[name]!r}): give the value itself")
+        if name not in pipeline.parameters:
+            raise unknown('parameter', name, pipeline.parameters, f'pipeline {pipeline.name}')
+        if references(given[name]):
+            raise UserError(f"parameter {name} holds a reference ({given[name]!r}): give the value itself")
     values = pipeline.parameters | dict(given or {})
     return {name: _check_step(pipeline, values, step) for name, step in pipeline.steps.items()}
 
@@ -209,5 +224,7 @@ def describe(
         for name, value in step.parameters.items():
             found = references(value)
             if isinstance(value, str) and len(found) == 1 and name in wanted: ends.setdefault(found[0][0], wanted[name])
-    return [dict(name=n, type=ends[n].type if n in ends else '', default=default,
-                 description=pipeline.descriptions.get(n) or (ends[n].description if n in ends else '')) for n, default in pipeline.parameters.items()]
+    said = lambda name, what: getattr(ends[name], what) if name in ends else ''
+    return [dict(name=n, type=said(n, 'type'), default=default, description=pipeline.descriptions.get(n)
+                 or said(n, 'description'))
+            for n, default in pipeline.parameters.items()]

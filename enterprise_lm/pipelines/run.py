@@ -59,7 +59,8 @@ class Run:
     def to_dict(self)->dict:
         "What `--json` prints and run.json keeps."
         steps = [{k: v for k, v in asdict(s).items() if k not in ('progress', 'began')} for s in self.steps]
-        return dict(run=self.id, pipeline=self.pipeline, state=self.state, seconds=round(self.seconds, 3), started=self.started,
+        return dict(run=self.id, pipeline=self.pipeline, state=self.state, seconds=round(self.seconds, 3),
+                    started=self.started,
                     parameters=self.parameters, facts=self.facts, folder=str(self.folder), steps=steps)
 
     def __str__(self):
@@ -68,8 +69,10 @@ class Run:
     __repr__ = __str__
 
     def _repr_html_(self):
-        rows = ''.join(f'<tr><td>{escape(s.name)}</td><td>{s.state}</td><td>{s.seconds:.2f}</td><td>{escape(s.error)}</td></tr>' for s in self.steps)
-        return f'<p>{escape(self.id)}: <b>{self.state}</b></p><table><tr><th>step</th><th>state</th><th>seconds</th><th></th></tr>{rows}</table>'
+        cells = [(escape(s.name), s.state, f'{s.seconds:.2f}', escape(s.error)) for s in self.steps]
+        rows = ''.join('<tr>' + ''.join(f'<td>{c}</td>' for c in row) + '</tr>' for row in cells)
+        head = '<tr><th>step</th><th>state</th><th>seconds</th><th></th></tr>'
+        return f'<p>{escape(self.id)}: <b>{self.state}</b></p><table>{head}{rows}</table>'
 
 # %% ../../nbs/85_pipelines/28_run.ipynb #e7066a3b
 def save_run(
@@ -87,9 +90,12 @@ def load_run(
     folder = Path(run) if Path(run).is_dir() else (settings or get_settings()).home/'runs'/str(run)
     if not (folder/'run.json').is_file(): raise unknown('run', str(run), [r.id for r in list_runs(settings)[:10]])
     read = json.loads((folder/'run.json').read_text(encoding='utf-8'))
-    seal = json.loads((folder/'seal.json').read_text(encoding='utf-8'))['seal'] if (folder/'seal.json').is_file() else ''
-    steps = [StepResult(**s | dict(needs=tuple(s['needs']), notebook=s['notebook'] and str(folder/s['notebook']))) for s in read['steps']]
-    return Run(read['run'], read['pipeline'], folder, steps, read['state'], read['seconds'], read['started'], read['parameters'], read['facts'], seal)
+    sealed = folder/'seal.json'
+    seal = json.loads(sealed.read_text(encoding='utf-8'))['seal'] if sealed.is_file() else ''
+    steps = [StepResult(**s | dict(needs=tuple(s['needs']), notebook=s['notebook'] and str(folder/s['notebook'])))
+             for s in read['steps']]
+    return Run(read['run'], read['pipeline'], folder, steps, read['state'], read['seconds'], read['started'],
+               read['parameters'], read['facts'], seal)
 
 def list_runs(
     settings:Settings|None=None, # the workspace
@@ -99,7 +105,8 @@ def list_runs(
     return sorted((load_run(p.parent) for p in found), key=lambda r: (r.started, r.id), reverse=True)
 
 # %% ../../nbs/85_pipelines/28_run.ipynb #8c619d83
-_colour = dict(done='green', cached='cyan', failed='red', timeout='red', killed='red', running='yellow', skipped='dim', waiting='dim')
+_colour = dict(done='green', cached='cyan', failed='red', timeout='red', killed='red', running='yellow', skipped='dim',
+               waiting='dim')
 
 def progress_text(
     path, # the file a step writes its progress to
@@ -107,9 +114,12 @@ def progress_text(
     "Return a step's last word about itself."
     note = read_progress(path) or {}
     if not note: return ''
-    more = ' '.join(f'{k}={v:.4g}' if isinstance(v, float) else f'{k}={v}' for k, v in note.items() if k not in ('label', 'done', 'total', 'unit'))
-    return f"{note.get('label', '')} {note.get('done', '')}{'/' + str(note['total']) if note.get('total') else ''} {more}".strip()
+    more = ' '.join(f'{k}={v:.4g}' if isinstance(v, float) else f'{k}={v}' for k, v in note.items()
+                    if k not in ('label', 'done', 'total', 'unit'))
+    total = f"/{note['total']}" if note.get('total') else ''
+    return f"{note.get('label', '')} {note.get('done', '')}{total} {more}".strip()
 
+# %% ../../nbs/85_pipelines/28_run.ipynb #de81dbbc
 class Board:
     "Shows a run while it goes; use it as a context."
     def __init__(self, run:Run, show:bool=True):
@@ -132,9 +142,11 @@ class Board:
         from rich.table import Table
         from rich.markup import escape as plain
         table = Table(title=f'{self.run.pipeline}  {self.run.seconds:.0f} s', title_justify='left', box=None)
-        for name in ('step', 'state', 'seconds', ''): table.add_column(name, justify='right' if name == 'seconds' else 'left')
+        for name in ('step', 'state', 'seconds', ''):
+            table.add_column(name, justify='right' if name == 'seconds' else 'left')
         for s in self.run.steps:
-            table.add_row(plain(s.name), f'[{_colour[s.state]}]{s.state}[/]', f'{s.seconds:.1f}' if s.seconds else '', plain(s.error or s.progress))
+            table.add_row(plain(s.name), f'[{_colour[s.state]}]{s.state}[/]', f'{s.seconds:.1f}' if s.seconds else '',
+                          plain(s.error or s.progress))
         return table
 
     def update(self):
@@ -143,4 +155,5 @@ class Board:
             if self.seen.get(s.name, 'waiting') == s.state: continue
             self.seen[s.name] = s.state
             if self.show and not self.live:
-                print(f'{s.name:16} {s.state:8}' + (f' {s.seconds:7.1f} s  {s.error}'.rstrip() if s.state != 'running' else ''), file=sys.stderr, flush=True)
+                print(f'{s.name:16} {s.state:8}' + (f' {s.seconds:7.1f} s  {s.error}'.rstrip() if s.state != 'running'
+                                                    else ''), file=sys.stderr, flush=True)

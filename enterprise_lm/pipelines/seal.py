@@ -43,7 +43,8 @@ def seal_step(
 
 def _files(folder:Path)->dict:
     "Digest by relative name of all files of a run but its seal."
-    return {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob('*')) if p.is_file() and p != folder/'seal.json'}
+    return {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob('*')) if p.is_file()
+            and p != folder/'seal.json'}
 
 def seal_run(
     folder,       # the run's folder, complete
@@ -67,7 +68,8 @@ def _file_problems(folder:Path)->list[str]:
     if seal is None or seal.pop('seal', None) != data_digest(seal): return ['seal.json was changed or is missing']
     expected, there = seal['files'], _files(folder)
     words = {(True, True): 'was changed', (True, False): 'is missing', (False, True): 'was added'}
-    return [f'{f} {words[f in expected, f in there]}' for f in sorted(expected | there) if expected.get(f) != there.get(f)] + _chain_problems(folder, seal)
+    return [f'{f} {words[f in expected, f in there]}' for f in sorted(expected | there)
+            if expected.get(f) != there.get(f)] + _chain_problems(folder, seal)
 
 def _chain_problems(folder:Path, seal:dict)->list[str]:
     "Whether each manifest holds the digest of the one before."
@@ -86,23 +88,25 @@ def locate(
     beside = Path(folder).parent.parent/'artifacts'/output['kind']/f"{output['name']}-{output['digest'][:12]}"
     return next((p for p in (Path(output['path']), beside) if (p/'manifest.json').is_file()), None)
 
+def _read_digest(place:Path)->str: return json.loads((place/'manifest.json').read_text(encoding='utf-8'))['digest']
+
 def _artifact_problems(output:dict, folder:Path)->list[str]:
     "What is wrong with an artifact that a run points to."
     place, label = locate(output, folder), f"{output['kind']} {output['name']}@{output['digest'][:12]}"
     if place is None: return [f'{label} is missing']
     problems = check_folder(place)
-    if not problems and json.loads((place/'manifest.json').read_text())['digest'] != output['digest']: problems = ['it is another artifact']
+    if not problems and _read_digest(place) != output['digest']: problems = ['it is another artifact']
     return [f'{label}: {p}' for p in problems]
 
 # %% ../../nbs/85_pipelines/25_seal.ipynb #ba26b5c1
 def verify(
     path, # the folder of a run or of an artifact
 )->list[str]: # what is wrong; empty when nothing is
-    "Return the problems of a run and the artifacts it points to, or of one artifact; raises `UserError` for any other folder."
+    "Return the problems of a run and its artifacts, or of one artifact; raises `UserError` for any other folder."
     folder = Path(path)
     if (folder/'manifest.json').is_file(): return check_folder(folder)
     if not (folder/'seal.json').is_file() and not (folder/'run.json').is_file():
-        raise UserError(f"{folder} is neither a run nor an artifact: give a folder that holds seal.json or manifest.json")
+        raise UserError(f"{folder} is neither a run nor an artifact: give a folder with seal.json or manifest.json")
     manifests = [m for p in (folder/'manifests').glob('*.json') if (m := _read(p))]
     seen = {o['digest']: o for m in manifests for o in m.get('outputs', {}).values()}
     return _file_problems(folder) + [p for o in seen.values() for p in _artifact_problems(o, folder)]

@@ -14,7 +14,8 @@ from pathlib import Path
 from .parameters import handed_on, hide, read_notebook
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #aa4fef57
-PRELOAD = ('enterprise_lm.pipelines.engine', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'torch', 'transformers',
+PRELOAD = ('enterprise_lm.pipelines.engine', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'torch',
+           'transformers',
            'transformers.models.gpt2.modeling_gpt2', 'transformers.models.bert.modeling_bert', 'lightning')
 _lock, _users = threading.RLock(), 0
 
@@ -44,8 +45,9 @@ def warm(
     from multiprocessing import forkserver
     with _lock:
         _users += 1
-        # a CUDA check that initialises the driver would make it useless in every fork; sets keep their order from run to run
-        with _hidden_main(), _changed(os.environ, PYTORCH_NVML_BASED_CUDA_CHECK='1', PYTHONHASHSEED=os.environ.get('PYTHONHASHSEED', '0')):
+        # A CUDA check that initialises the driver makes it useless in every fork. Sets keep their order between runs.
+        seed = os.environ.get('PYTHONHASHSEED', '0')
+        with _hidden_main(), _changed(os.environ, PYTORCH_NVML_BASED_CUDA_CHECK='1', PYTHONHASHSEED=seed):
             if _users == 1: forkserver.set_forkserver_preload(_available(preload))
             forkserver.ensure_running()
     try: yield
@@ -143,16 +145,19 @@ def _failure(output:Path, tail)->tuple[str, str]:
     "Sentence and details of a cell that raised."
     number, cell = _unfinished(read_notebook(output))
     error = next((o for o in (cell or {}).get('outputs', []) if o['output_type'] == 'error'), None)
-    if error is None: return f"the step ended outside its cells: {tail[-1] if tail else 'no word was left'}", '\n'.join(tail)
+    if error is None:
+        return f"the step ended outside its cells: {tail[-1] if tail else 'no word was left'}", '\n'.join(tail)
     words = ' '.join(error['evalue'].split())
-    return f"{error['ename']}: {words} (cell {number})", f"{_last(cell['source'])}\n\n{_last(chr(10).join(error['traceback']))}"
+    last = _last('\n'.join(error['traceback']))
+    return f"{error['ename']}: {words} (cell {number})", f"{_last(cell['source'])}\n\n{last}"
 
 def _note_death(output:Path, sentence:str, tail)->str:
     "Write into the executed notebook that its process died, with the last lines of the log; returns the cell's source."
     notebook = json.loads(output.read_text(encoding='utf-8'))
     number, cell = _unfinished(notebook)
     if cell is not None:
-        cell['outputs'].append(dict(output_type='error', ename='StepDied', evalue=sentence, traceback=[*tail, sentence]))
+        cell['outputs'].append(dict(output_type='error', ename='StepDied', evalue=sentence,
+                                    traceback=[*tail, sentence]))
         cell['metadata']['papermill'] |= dict(status='failed', exception=True)
     notebook['metadata'].setdefault('papermill', {})['exception'] = True
     draft = Path(f'{output}.{os.getpid()}.tmp')
@@ -165,7 +170,8 @@ def _signal(code:int)->str:
     "What an exit code below 0 means."
     try: name = signal.Signals(-code).name
     except ValueError: return f'it ended with code {code}'
-    return f'it was killed by {name}' + (' (kill -9, or the machine is out of memory)' if -code == signal.SIGKILL else '')
+    return f'it was killed by {name}' + (' (kill -9, or the machine is out of memory)' if -code == signal.SIGKILL
+                                         else '')
 
 def _finish(order:dict, code:int, ended:str, seconds:float, log:_Log, limit)->Outcome:
     "The outcome of a process that has ended."
@@ -173,10 +179,12 @@ def _finish(order:dict, code:int, ended:str, seconds:float, log:_Log, limit)->Ou
     if not output.exists(): shutil.copyfile(order['notebook'], output)
     if not ended and code == 0: return Outcome('done', seconds, outputs=handed_on(output))
     if not ended and code == 1: return Outcome('failed', seconds, *_failure(output, log.tail))
-    sentence = {'timeout': f'the step was stopped after its time limit of {limit:g} s' if limit else '', 'stopped': 'the step was stopped'}.get(ended)
+    sentence = {'timeout': f'the step was stopped after its time limit of {limit:g} s' if limit else '',
+                'stopped': 'the step was stopped'}.get(ended)
     sentence = sentence or f'the step died: {_signal(code)}'
     place = _note_death(output, sentence, log.tail)
-    return Outcome('timeout' if ended == 'timeout' else 'killed', seconds, sentence + f' ({place})' * bool(place), '\n'.join(log.tail))
+    return Outcome('timeout' if ended == 'timeout' else 'killed', seconds, sentence + f' ({place})' * bool(place),
+                   '\n'.join(log.tail))
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #94119e5f
 def _kill(process):
@@ -216,8 +224,10 @@ def run_step(
     from multiprocessing import get_context
     from enterprise_lm.pipelines.step import _child     # by its module's name, which the child can import
     start, context = time.monotonic(), get_context('forkserver')
-    order = dict(notebook=str(Path(notebook).resolve()), output=str(Path(output).resolve()), parameters=parameters, secrets=list(secrets),
-                 environment=dict(os.environ if environment is None else environment), cwd=str(cwd), guard=guard and str(guard))
+    order = dict(notebook=str(Path(notebook).resolve()), output=str(Path(output).resolve()), parameters=parameters,
+                 secrets=list(secrets),
+                 environment=dict(os.environ if environment is None else environment), cwd=str(cwd),
+                 guard=guard and str(guard))
     with warm(preload):
         reader, writer = context.Pipe(duplex=False)
         with _lock, _hidden_main():
