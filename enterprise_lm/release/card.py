@@ -62,7 +62,7 @@ def _data(corpus)->str:
     return f'Corpus `{corpus.name}`, sha256 `{corpus.digest[:12]}`.\n\n' + _table(['split', 'rows', 'languages'], rows) + f'\n\nLicence of the texts: {licences}.'
 
 def _training(model, info)->str:
-    rows = [[k, v if not isinstance(v, (dict, list)) else ', '.join(f'{a}={b}' for a, b in v.items()) if isinstance(v, dict) else ', '.join(map(str, v))]
+    rows = [[k, v if not isinstance(v, (dict, list)) else ', '.join(f'{a}={b}' for a, b in v.items() if b not in (None, '', {}, [])) if isinstance(v, dict) else ', '.join(map(str, v))]
             for k, v in (model.parameters or {}).items() if v not in (None, '', {}, [])]
     rows += [['seed', str(model.seed)]] if model.seed is not None and 'seed' not in (model.parameters or {}) else []
     return _table(['setting', 'value'], rows)
@@ -72,22 +72,22 @@ def _numbers(metrics:dict)->dict: return {k: v for k, v in (metrics or {}).items
 
 def _candidates(report:dict)->str:
     candidates = report.get('candidates') or []
-    names = list(dict.fromkeys(k for c in candidates for k in _numbers(c.get('metrics'))))[:8]
-    return _table(['candidate', 'family', *names], [[c.get('name'), c.get('family'), *(_numbers(c.get('metrics')).get(k) for k in names)] for c in candidates])
+    names = list(dict.fromkeys(k for c in candidates for k in _numbers(c.get('metrics'))))[:12]
+    between = lambda c: ' to '.join(f'{v:.4g}' for v in c.get('interval') or ())
+    return _table(['candidate', 'family', f"{report.get('primary')}, interval", *names],
+                  [[c.get('name'), c.get('family'), between(c), *(_numbers(c.get('metrics')).get(k) for k in names)] for c in candidates])
 
-def _slices(found)->str:
-    "A table of slices, from a list of rows or a dict of them."
-    rows = found if isinstance(found, list) else [dict(slice=k, **(v if isinstance(v, dict) else dict(value=v))) for k, v in (found or {}).items()]
-    rows = [r for r in rows if isinstance(r, dict)][:30]
-    names = list(dict.fromkeys(k for r in rows for k, v in r.items() if not isinstance(v, (dict, list))))
-    return _table(names, [[r.get(n) for n in names] for r in rows])
+def _slices(report:dict, name:str)->str:
+    "A table of one candidate's score in each slice."
+    rows = [s for s in report.get('slices') or [] if name in (s.get('scores') or {})]
+    return _table(['slice', 'value', 'items', report.get('primary')], [[s['by'], s['value'], s['items'], s['scores'][name]] for s in rows[:60]])
 
 def _evaluation(model, report_artifact)->str:
     report = _json(report_artifact, 'report.json')
     table = _candidates(report)
     if not table: return ''
     own = next((c for c in report['candidates'] if c.get('digest') == model.digest), {})
-    calibration, slices = _numbers(own.get('metrics')).get('expected_calibration_error'), _slices(own.get('slices') or report.get('slices'))
+    calibration, slices = _numbers(own.get('metrics')).get('expected_calibration_error'), _slices(report, own.get('name'))
     return '\n\n'.join(filter(None, [
         f"On the test split, which chose nothing. Chosen on validation by {report.get('primary')}: `{report.get('chosen')}`. Report sha256 `{report_artifact.digest[:12]}`.", table,
         calibration is not None and f'Expected calibration error {calibration:.4f}: the gap between confidence and accuracy, weighted by how often each confidence occurs.',

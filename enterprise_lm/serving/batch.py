@@ -181,7 +181,10 @@ def _count(path:Path, format:str)->int:
         from pyarrow import parquet
         try: return parquet.read_metadata(path).num_rows
         except Exception: return 0   # a file that cannot be read says so when it is read
-    with open(path, 'rb') as file: return sum(block.count(b'\n') for block in iter(lambda: file.read(1 << 20), b''))
+    total, last = 0, b'\n'
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20): total, last = total + block.count(b'\n'), block[-1:]
+    return total + (last != b'\n')
 
 # %% ../../nbs/70_serving/10_batch.ipynb #925c9bc1
 def _work(predictor, rows, journal:Path, chunk:int, sampling:dict)->tuple[int, int, int]:
