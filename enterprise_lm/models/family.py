@@ -37,7 +37,8 @@ def get_family(
     module, _, member = found[name].partition(':')
     try: return getattr(import_module(module), member)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"family {name} is declared as {found[name]}, which cannot be loaded ({error}): install or mend that package") from error
+        raise UserError(f"family {name} is declared as {found[name]}, which cannot be loaded ({error}): "
+                        "install or mend that package") from error
 
 # %% ../../nbs/20_models/70_family.ipynb #6d7a3830
 def family_name(
@@ -46,7 +47,9 @@ def family_name(
     "Return the family a model is of; raises `UserError` when its class is none that could be found again."
     place = f'{type(model).__module__}:{type(model).__qualname__}'
     name = next((n for n, p in families().items() if p == place), None)
-    if name is None: raise UserError(f"{place} is no installed family, so nobody could load it again: declare it as an entry point of the group enterprise_lm.families")
+    if name is None:
+        raise UserError(f"{place} is no installed family, so nobody could load it again: declare it as an entry "
+                        "point of the group enterprise_lm.families")
     return name
 
 def save_model(
@@ -73,10 +76,13 @@ def model_info(
     "Return what model.json says, without loading anything heavy; raises `UserError` where there is no model."
     folder = model.path if isinstance(model, Artifact) else Path(model)
     if (folder/'model.json').is_file(): return json.loads((folder/'model.json').read_text(encoding='utf-8'))
-    if not (folder/'config.json').is_file(): raise UserError(f"{folder} holds no model: it has neither model.json nor config.json; give the folder of a trained one")
+    if not (folder/'config.json').is_file():
+        raise UserError(f"{folder} holds no model: it has neither model.json nor config.json; give the folder of a "
+                        "trained one")
     from enterprise_lm.models.transformer import checkpoint_task
     labels = checkpoint_task(folder) == 'classification'
-    return dict(format=1, family='transformer-classifier' if labels else 'transformer-language-model', task='classify' if labels else 'generate')
+    if labels: return dict(format=1, family='transformer-classifier', task='classify')
+    return dict(format=1, family='transformer-language-model', task='generate')
 
 def load_model(
     model,           # an Artifact or a folder
@@ -86,5 +92,7 @@ def load_model(
     folder = model.path if isinstance(model, Artifact) else Path(model)
     if verify and (folder/'manifest.json').is_file(): load(folder, 'model')
     about = model_info(folder)
-    if about.get('format', 1) != 1: raise UserError(f"{folder} was written in format {about['format']} and this version reads format 1: install a newer enterprise_lm")
+    if about.get('format', 1) != 1:
+        raise UserError(f"{folder} was written in format {about['format']} and this version reads format 1: install "
+                        "a newer enterprise_lm")
     return get_family(about['family']).load(folder)
