@@ -36,7 +36,7 @@ texts |= dict( # whole sentences, with the values they name
     one_version=("**Nothing to compare yet.** {model} has one version, and a comparison needs two: train and register another one, then reload this page.",
                  "**暂时无法比较。** {model} 只有一个版本，比较需要两个：请再训练并注册一个版本，然后刷新本页。"),
     other_task=("Versions {pair} of {model} do different tasks: choose another pair.", "{model} 的版本 {pair} 任务不同：请选择另一组。"),
-    same_answer=("Both versions answer “{answer}”, so there is nothing to choose: try another text.", "两个版本的回答相同（“{answer}”），无需选择：请换一条文本。"))
+    same_answer=("Both versions answer `{answer}`, so there is nothing to choose: try another text.", "两个版本的回答相同（`{answer}`），无需选择：请换一条文本。"))
 
 # %% ../../nbs/95_app/00_words.ipynb #5721608a
 texts |= dict( # where the reviewer stands

@@ -1,0 +1,192 @@
+"""The application in a real browser: a text is tried, a vote is cast and stored, nothing leaves the machine, nothing tells the versions apart."""
+import json, os, re, shutil, subprocess, sys, threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from enterprise_lm.core.artifact import draft
+from enterprise_lm.core.settings import get_settings
+from enterprise_lm.data.corpus import Corpus, prepare
+from enterprise_lm.models.family import save_model
+from enterprise_lm.models.tfidf import TfidfClassifier
+from enterprise_lm.release.registry import promote, register, versions
+from enterprise_lm.review.ballots import list_votes
+
+root = Path(__file__).resolve().parents[1]
+chromium = '/usr/bin/chromium'
+flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
+start = 'import sys; from enterprise_lm.app.main import launch; from enterprise_lm.core.settings import get_settings; launch(get_settings(sys.argv[1]), port=0)'
+
+
+def release(folder):
+    "A workspace with two versions of `intent` and one of `single`."
+    workspace = get_settings(folder)
+    artifacts = workspace.folder('artifacts')
+    corpus = prepare('sample://support', name='support', root=artifacts)
+    train, validation = Corpus.load(corpus)['train'], Corpus.load(corpus)['validation']
+    for step in (5, 2):
+        model = TfidfClassifier().fit(train.texts[::step], train.labels[::step])
+        model.calibrate(validation.texts, validation.labels)
+        with draft('model', 'tfidf', parents=[corpus], parameters=dict(step=step), root=artifacts) as d: save_model(d.path, model)
+        promote('intent', register(d.artifact, 'intent', workspace), workspace)
+    promote('single', register(d.artifact, 'single', workspace), workspace)
+    return workspace
+
+
+class Process:
+    "The application in a process of its own, on a free port."
+    def __init__(self, folder):
+        self.process = subprocess.Popen([sys.executable, '-c', start, str(folder)], cwd=folder, text=True, stdout=subprocess.PIPE,
+                                        env=os.environ | dict(PYTHONPATH=str(root), HF_HUB_OFFLINE='1'))
+
+    def address(self):
+        line = self.process.stdout.readline()
+        return re.search(r'http://127\.0\.0\.1:\d+', line)[0]
+
+
+@pytest.fixture(scope='module')
+def running(tmp_path_factory):
+    full, bare = tmp_path_factory.mktemp('full'), tmp_path_factory.mktemp('bare')
+    for folder in (full, bare): (folder/'settings.ini').write_text('')
+    processes = [Process(full), Process(bare)]   # an application may be started before anything is released
+    try:
+        workspace = release(full)
+        yield SimpleNamespace(workspace=workspace, address=processes[0].address(), bare=processes[1].address())
+    finally:
+        for p in processes: p.process.terminate()
+        for p in processes: p.process.wait(timeout=20)
+
+
+@pytest.fixture(scope='module')
+def browser():
+    if not Path(chromium).exists():
+        why = f"{chromium} is missing: install Debian's chromium to test the application in a browser"
+        pytest.fail(why) if os.environ.get('CI') else pytest.skip(why)
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p:
+        opened = p.chromium.launch(executable_path=chromium, args=flags)
+        yield opened
+        opened.close()
+
+
+record = """window.received = []; const real = window.fetch;
+window.fetch = async (...call) => {
+  const answer = await real(...call), reader = answer.clone().body?.getReader(), decoder = new TextDecoder();
+  if (reader) (async () => { try { for (;;) { const {done, value} = await reader.read(); if (done) break;
+    window.received.push(decoder.decode(value, {stream: true})) } } catch {} })();
+  return answer }"""
+
+
+def visit(browser, address, locale='en-US', width=1000, height=760):
+    "A page in a session of its own that remembers what it asked for and what it was sent, event streams included."
+    page = browser.new_context(locale=locale, viewport=dict(width=width, height=height)).new_page()
+    page.set_default_timeout(20_000)
+    page.asked = []
+    page.on('request', lambda request: page.asked.append(request.url))
+    page.on('websocket', lambda socket: page.asked.append(socket.url))
+    page.add_init_script(record)
+    page.first = page.goto(address).text()
+    return page
+
+
+def received(page): return page.first + page.evaluate("received.join('')") + page.content()
+
+
+def stays_here(page): return all(re.match(r'(https?://127\.0\.0\.1:\d+/|ws://127\.0\.0\.1:\d+/|data:|blob:)', url) for url in page.asked)
+
+
+def keep(page, name, tmp_path):
+    folder = root/'docs' if os.environ.get('ELM_KEEP_SCREENSHOTS') == '1' and name in ('app', 'app_compare') else tmp_path
+    page.screenshot(path=str(folder/f'{name}.png'), full_page=True)
+    assert (folder/f'{name}.png').stat().st_size < 300_000
+
+
+def begin(page, reviewer):
+    page.get_by_role('tab').nth(1).click()
+    page.locator('#compare_reviewer input, #compare_reviewer textarea').fill(reviewer)
+    page.locator('#compare_start').click()
+    page.locator('#compare_sheet').wait_for()
+    return page.locator('#compare_item textarea').input_value()
+
+
+def vote(page, side):
+    before = page.locator('#compare_item textarea').input_value()
+    page.locator(f'#compare_{side}').click()
+    page.wait_for_function("before => document.querySelector('#compare_item textarea')?.value !== before", arg=before)
+
+
+def test_try_a_text_and_cast_a_vote(running, browser, tmp_path):
+    page = visit(browser, running.address)
+    page.locator('#try_text textarea').fill('My parcel has not arrived and the tracking page says nothing')
+    page.locator('#try_ask').click()
+    page.locator('#try_note').get_by_text('version 2').wait_for()
+    assert page.locator('#try_label').inner_text().count('%') == 5
+    assert page.locator('#try_examples button, #try_examples td').count() == 4
+    keep(page, 'app', tmp_path)
+
+    shown = begin(page, 'Mara')
+    digests = {row['digest'] for row in versions('intent', running.workspace)}
+    everything = received(page)
+    assert shown in everything or json.dumps(shown)[1:-1] in everything, 'the streams were not recorded'
+    assert not any(digest[:12] in everything for digest in digests), 'a version can be told from what the page was sent'
+    page.locator('#compare_reason input, #compare_reason textarea').fill('names the right thing')
+    keep(page, 'app_compare', tmp_path)
+    left, right = (page.locator(f'#compare_{side} textarea').input_value() for side in 'ab')
+    vote(page, 'left')
+    page.locator('#compare_standing').get_by_text('Your votes on this pair: 1').wait_for()
+
+    stored = [v for v in list_votes('intent', running.workspace) if v['reviewer'] == 'Mara']
+    assert [(v['choice'], v['reason']) for v in stored] == [('left', 'names the right thing')] and left != right
+    assert {stored[0]['left'], stored[0]['right']} == digests
+    assert not any(digest[:12] in received(page) for digest in digests)
+    assert stays_here(page) and len(page.asked) > 10, [url for url in page.asked if '127.0.0.1' not in url]
+
+
+def test_two_reviewers_at_once_one_on_a_phone_in_chinese(running, browser, tmp_path):
+    desk, phone = visit(browser, running.address), visit(browser, running.address, 'zh-CN', 390, 844)
+    phone.get_by_role('tab', name='试用').wait_for()
+    phone.locator('#try_text textarea').fill('我的快递到哪里了')
+    phone.locator('#try_ask').click()
+    phone.locator('#try_note').get_by_text('版本 2').wait_for()
+    keep(phone, 'phone', tmp_path)
+    begin(desk, 'Noor'); begin(phone, '李云')
+    phone.get_by_text('不分上下').wait_for()
+    keep(phone, 'phone_compare', tmp_path)
+    for side in ('right', 'tie'): vote(desk, side); vote(phone, side)
+    assert phone.evaluate('document.documentElement.scrollWidth') <= 390
+    counted = [(v['reviewer'], v['choice']) for v in list_votes('intent', running.workspace) if v['reviewer'] != 'Mara']
+    assert counted == [('Noor', 'right'), ('李云', 'right'), ('Noor', 'tie'), ('李云', 'tie')]
+    assert stays_here(desk) and stays_here(phone)
+
+
+def test_what_is_missing_is_said(running, browser, tmp_path):
+    page = visit(browser, running.bare)
+    page.locator('#empty').get_by_text('elm demo').wait_for()
+    assert page.get_by_role('tab').count() == 0
+    keep(page, 'bare', tmp_path)
+    page = visit(browser, running.address)
+    page.locator('#try_ask').click()
+    page.locator('#try_note').get_by_text('There is no text yet').wait_for()
+    page.locator('#model input').click()
+    page.get_by_role('option', name='single').click()
+    page.get_by_role('tab').nth(1).click()
+    page.locator('#compare_missing').get_by_text('one version').wait_for()
+    assert not page.locator('#compare_start').is_visible()
+    assert stays_here(page)
+
+
+def test_the_interface_answers_scripts(running):
+    from gradio_client import Client
+    client = Client(running.address, verbose=False, analytics_enabled=False)
+    found, _, note = client.predict('intent', 'Where is my parcel?', api_name='/answer')
+    assert len(found['confidences']) == 5 and 'version 2' in note
+    assert 'no text yet' in client.predict('intent', ' \u200b', api_name='/answer')[2]
+    assert '10,000 are allowed' in client.predict('intent', 'x' * 10_001, api_name='/answer')[2]
+    assert 'nothing to vote on' in str(client.predict('intent', '2:1', 'text', '', api_name='/vote_tie'))
+    assert 'your name first' in str(client.predict('intent', '2:1', ' ', api_name='/start'))
+    drawn = client.predict('intent', '2:1', 'script', api_name='/start')
+    digests = [row['digest'] for row in versions('intent', running.workspace)]
+    assert not any(digest[:12] in str(drawn) for digest in digests)
+    client.predict('intent', '2:1', 'not the text on the ballot', '', api_name='/vote_left')
+    assert not [v for v in list_votes('intent', running.workspace) if v['reviewer'] == 'script']
