@@ -40,16 +40,21 @@ def interval(
     _check_numbers(difference, weights, confidence, resamples)
     binary = np.isin(difference, (-1, 0, 1)).all() and (weights == 1).all()
     largest = 1. if binary else abs(difference).max()
-    ratios = _resampled(np.r_[difference, largest, -largest], np.r_[weights, [weights.mean()] * 2], resamples, np.random.default_rng(seed))
+    ratios = _resampled(np.r_[difference, largest, -largest], np.r_[weights, [weights.mean()] * 2], resamples,
+                        np.random.default_rng(seed))
     estimate, tail = float(difference.sum() / weights.sum()), (1 - confidence) / 2
     lower, upper = np.quantile(ratios, [tail, 1 - tail])
     return estimate, min(float(lower), estimate), max(float(upper), estimate)
 
 def _check_numbers(difference, weights, confidence, resamples):
-    if difference.ndim != 1 or not len(difference): raise UserError("there is nothing to compare: give at least one item")
-    if weights.shape != difference.shape: raise UserError(f"{len(difference)} scores and {len(weights)} weights: give one weight for each item")
-    if not (np.isfinite(difference).all() and np.isfinite(weights).all()): raise UserError("a score or weight is no finite number: leave such an item out of both models' scores")
-    if (weights < 0).any() or not weights.sum(): raise UserError("weights must be 0 or more, and some must be above 0: give the size of each item")
+    if difference.ndim != 1 or not len(difference):
+        raise UserError("there is nothing to compare: give at least one item")
+    if weights.shape != difference.shape:
+        raise UserError(f"{len(difference)} scores and {len(weights)} weights: give one weight for each item")
+    if not (np.isfinite(difference).all() and np.isfinite(weights).all()):
+        raise UserError("a score or weight is no finite number: leave such an item out of both models' scores")
+    if (weights < 0).any() or not weights.sum():
+        raise UserError("weights must be 0 or more, and some must be above 0: give the size of each item")
     if not 0 < confidence < 1: raise UserError(f"confidence is {confidence}: give a share such as .95")
     if resamples < 100: raise UserError(f"resamples is {resamples}: give 100 or more, or the interval is noise")
 
@@ -98,9 +103,11 @@ class Comparison:
         "Return the verdict in plain words, numbers multiplied by `scale`, rounded to `digits` and followed by `unit`."
         low, gain, high = (f'{round(v * scale, digits) + 0.:+.{digits}f}' for v in (self.lower, self.gain, self.upper))
         margin = f"{self.margin * scale:.3g}{unit.removesuffix('s') if self.margin * scale == 1 else unit}"
-        words = {'better': f'{candidate} is better than {reference}', 'worse': f'{candidate} is worse than {reference}',
+        few = f'{self.items:,} items are too few to tell {candidate} from {reference}'
+        words = {'better': f'{candidate} is better than {reference}',
+                 'worse': f'{candidate} is worse than {reference}',
                  'not worse': f'{candidate} is not worse than {reference} within the margin of {margin}',
-                 'not enough data': f'{self.items:,} items are too few to tell {candidate} from {reference}'}[self.verdict]
+                 'not enough data': few}[self.verdict]
         return f'{words}: {gain}{unit} ({self.confidence:.0%} interval {low} to {high})'
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #14a6266b
@@ -122,8 +129,9 @@ def compare(
     estimate, lower, upper = interval(gain, weights, confidence, resamples, seed)
     wins, losses, size = int((gain > 0).sum()), int((gain < 0).sum()), len(a) if weights is None else np.sum(weights)
     right_or_wrong = weights is None and np.isin(np.r_[a, b], (0, 1)).all()
-    return Comparison(decide(lower, upper, margin), estimate, lower, upper, float(a.sum() / size), float(b.sum() / size), len(a), margin,
-                      confidence, wins, losses, mcnemar(wins, losses) if right_or_wrong else None)
+    return Comparison(decide(lower, upper, margin), estimate, lower, upper, float(a.sum() / size),
+                      float(b.sum() / size), len(a), margin, confidence, wins, losses,
+                      mcnemar(wins, losses) if right_or_wrong else None)
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #a7a895b3
 def score_interval(
@@ -138,7 +146,8 @@ def score_interval(
     sizes, tail = np.ones_like(scores) if weights is None else np.asarray(weights, float), (1 - confidence) / 2
     _check_numbers(scores, sizes, confidence, resamples)
     if weights is not None or not np.isin(scores, (0, 1)).all():
-        return tuple(map(float, np.quantile(_resampled(scores, sizes, resamples, np.random.default_rng(seed)), [tail, 1 - tail])))
+        return tuple(map(float, np.quantile(_resampled(scores, sizes, resamples, np.random.default_rng(seed)),
+                                            [tail, 1 - tail])))
     n, p, z = len(scores), scores.mean(), NormalDist().inv_cdf(1 - tail)
     centre, half = p + z*z / (2*n), z * math.sqrt(p * (1 - p) / n + z*z / (4*n*n))
     return max(0., float((centre - half) / (1 + z*z / n))), min(1., float((centre + half) / (1 + z*z / n)))
@@ -153,10 +162,12 @@ def compare_items(
     place = {item: i for i, item in enumerate(reference['id'])}
     missing = [item for item in candidate['id'] if item not in place]
     if missing or len(place) != len(candidate['id']) or len(set(candidate['id'])) != len(place):
-        raise UserError(f"the models did not answer the same items ({len(candidate['id'])} and {len(reference['id'])}, {len(missing)} not shared): evaluate both on one corpus")
+        raise UserError(f"the models did not answer the same items ({len(candidate['id'])} and "
+                        f"{len(reference['id'])}, {len(missing)} not shared): evaluate both on one corpus")
     order = [place[item] for item in candidate['id']]
     other = {name: np.asarray(reference[name])[order] for name in ('score', 'log_prob', 'bytes') if name in reference}
     if 'log_prob' not in candidate: return compare(np.asarray(candidate['score']), other['score'], **options)
-    if not np.array_equal(candidate['bytes'], other['bytes']): raise UserError("an item has another size for each model: evaluate both on one corpus")
+    if not np.array_equal(candidate['bytes'], other['bytes']):
+        raise UserError("an item has another size for each model: evaluate both on one corpus")
     bits = [-np.asarray(table['log_prob']) / math.log(2) for table in (candidate, other)]
     return compare(*bits, weights=candidate['bytes'], higher_is_better=False, **options)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['model_facts', 'model_bytes', 'clock', 'beginnings', 'continuations', 'named', 'answer', 'strangers', 'write_items',
-           'read_items', 'test_split', 'evaluate']
+           'read_items', 'unseen', 'evaluate']
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #4be85022
 import json, time
@@ -26,7 +26,8 @@ def model_facts(
     "Return what a model's artifact says about it; raises `UserError` when it holds no model."
     from enterprise_lm.models.family import model_info
     about, recipe = model_info(model), model.parameters.get('recipe', {})
-    family = recipe.get('family', about['family']) + (f" {recipe['size']}" if recipe and about['family'].startswith('transformer') else '')
+    family = recipe.get('family', about['family'])
+    if recipe and about['family'].startswith('transformer'): family += f" {recipe['size']}"
     validation = model.json('validation.json').get('metrics', {}) if model.file('validation.json').is_file() else {}
     return dict(task=about['task'], family=family, validation=validation)
 
@@ -89,10 +90,13 @@ def answer(
     "Return what a model answered, what it cost, and what it wrote."
     from enterprise_lm.models.family import load_model
     facts, model = model_facts(artifact), load_model(artifact)
-    if facts['task'] != task.name: raise UserError(f"model {name} is for the task {facts['task']} and the others are for {task.name}: evaluate them apart")
+    if facts['task'] != task.name:
+        raise UserError(f"model {name} is for the task {facts['task']} and the others are for {task.name}: "
+                        "evaluate them apart")
     metrics, items = task.metrics(model, split)
     cost = dict(seconds_per_1000_texts=clock(model, split.texts), bytes=model_bytes(artifact))
-    contender = Contender(name, items.to_dict('list'), metrics, facts['validation'], facts['family'], artifact.digest, reference)
+    contender = Contender(name, items.to_dict('list'), metrics, facts['validation'], facts['family'], artifact.digest,
+                          reference)
     return contender, cost, continuations(model, prompts) if prompts else None
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #c04c773b
@@ -101,8 +105,9 @@ def strangers(
     corpus:Artifact, # what they are evaluated on
 )->list[str]: # sentences
     "Return a remark for each model that was not trained on this corpus."
-    return [f"{name} was not trained on this version of the corpus: it may have learnt from texts that are test texts here, and its validation figures come from other texts."
-            for name, m in models.items() if all(p['digest'] != corpus.digest for p in m.parents)]
+    return [f"{name} was not trained on this version of the corpus: it may have learnt from texts that are test "
+            "texts here, and its validation figures come from other texts." for name, m in models.items()
+            if all(p['digest'] != corpus.digest for p in m.parents)]
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #14f59c9c
 def write_items(
@@ -112,7 +117,8 @@ def write_items(
     "Write item columns, all but the text, as an Arrow stream."
     import pyarrow
     table = pyarrow.table({name: values for name, values in items.items() if name != 'text'})
-    with pyarrow.OSFile(str(path), 'wb') as file, pyarrow.ipc.new_stream(file, table.schema) as writer: writer.write_table(table)
+    with pyarrow.OSFile(str(path), 'wb') as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
 
 def read_items(
     report,    # a report artifact
@@ -120,10 +126,11 @@ def read_items(
 )->dict: # columns: id, and score, or log_prob and bytes, …
     "Return a candidate's item columns."
     import pyarrow
-    with pyarrow.OSFile(str(report.file(f'items-{name}.arrow')), 'rb') as file: return pyarrow.ipc.open_stream(file).read_all().to_pydict()
+    with pyarrow.OSFile(str(report.file(f'items-{name}.arrow')), 'rb') as file:
+        return pyarrow.ipc.open_stream(file).read_all().to_pydict()
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #3bdc3813
-def test_split(
+def unseen(
     corpus:Corpus, # any
 ): # its test Split
     "Return a corpus' test split; raises `UserError` when it has no texts."
@@ -133,7 +140,8 @@ def test_split(
 def _write(folder:Path, report:dict, contenders:list, costs:dict, name:str, corpus:Artifact):
     "Fill a report's folder."
     for c in contenders: write_items(c.items, folder/f'items-{c.name}.arrow')
-    (folder/'report.json').write_text(json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + '\n', encoding='utf-8')
+    (folder/'report.json').write_text(json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + '\n',
+                                      encoding='utf-8')
     (folder/'measured').mkdir()
     (folder/'measured'/'cost.json').write_text(json.dumps(costs, indent=1) + '\n', encoding='utf-8')
     facts = dict(corpus=f'{corpus.name} {corpus.short}')
@@ -143,12 +151,15 @@ def _contenders(models:dict, reference, task, split)->tuple[list, dict, list]:
     "Every model's answers, costs and samples."
     prompts, contenders, costs, written = beginnings(split.texts) if task.name == 'generate' else [], [], {}, {}
     everyone = [(name, m, False) for name, m in models.items()]
-    if reference: everyone.append((reference.name if reference.name not in models else f'{reference.name}-in-production', reference, True))
+    if reference:
+        name = reference.name if reference.name not in models else f'{reference.name}-in-production'
+        everyone.append((name, reference, True))
     for name, artifact, standard in track(everyone, 'evaluate', unit='models'):
         contender, costs[name], goes_on = answer(name, artifact, task, split, prompts, standard)
         contenders.append(contender)
         if goes_on: written[name] = goes_on
-    samples = [dict(prompt=p, texts={n: w[i] for n, w in written.items()}) for i, p in enumerate(prompts)] if written else []
+    samples = [dict(prompt=p, texts={n: w[i] for n, w in written.items()})
+               for i, p in enumerate(prompts)] if written else []
     return contenders, costs, samples
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #805c816b
@@ -163,10 +174,11 @@ def evaluate(
     root=None,              # folder of artifacts; the workspace's when None
 )->Artifact: # kind 'report'
     "Evaluate candidates on a corpus' test split: chosen by validation, reported on test."
-    models, reference = named([load(m, kind='model') for m in models]), load(reference, kind='model') if reference else None
+    models = named([load(m, kind='model') for m in models])
+    reference = load(reference, kind='model') if reference else None
     if not models: raise UserError("there is no model to evaluate: give at least one")
     source, options = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus), get_settings().evaluation
-    task, split = get_task(model_facts(next(iter(models.values())))['task']), test_split(source)
+    task, split = get_task(model_facts(next(iter(models.values())))['task']), unseen(source)
     used = dict(margin=options.margin if margin is None else margin, confidence=options.confidence,
                 resamples=options.bootstrap, seed=seed)
     contenders, costs, samples = _contenders(models, reference, task, split)

@@ -41,7 +41,8 @@ def choose(
     if len(able) == 1: return able[0]
     for c in able:
         if not math.isfinite(c.validation.get(primary, math.nan)):
-            raise UserError(f"model {c.name} has no {primary} on validation: train it again with this corpus, or leave it out")
+            raise UserError(f"model {c.name} has no {primary} on validation: train it again with this corpus, or "
+                            "leave it out")
     return (max if higher_is_better else min)(able, key=lambda c: c.validation[primary])
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #2bb17082
@@ -57,8 +58,9 @@ def verdicts(
     for a, b in pairs:
         result = compare_items(a.items, b.items, **options)
         words = (' points', 100., 1) if 'log_prob' not in a.items else (' bits a byte', 1., 3)
-        found.append(result.as_dict() | dict(candidate=a.name, reference=b.name, scores=[result.candidate, result.reference],
-                                             sentence=result.sentence(a.name, b.name, *words)))
+        found.append(result.as_dict()
+                     | dict(candidate=a.name, reference=b.name, scores=[result.candidate, result.reference],
+                            sentence=result.sentence(a.name, b.name, *words)))
     return found
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #b46fc277
@@ -69,8 +71,12 @@ def diagnose(
     accuracy, confidence = float(np.mean(items['score'])), float(np.mean(items['confidence']))
     gap, below = confidence - accuracy, float((np.asarray(items['confidence']) < .5).mean())
     reading = 'its confidence can be taken at its word'
-    if gap > .05: reading = f'it is overconfident by {gap * 100:.0f} points, often a sign of over-fitting: calibrate it, regularise it or train it on more data'
-    if gap < -.05: reading = f'it is underconfident by {-gap * 100:.0f} points, often a sign of under-fitting: calibrate it or train it longer'
+    if gap > .05:
+        reading = (f'it is overconfident by {gap * 100:.0f} points, often a sign of over-fitting: calibrate it, '
+                   'regularise it or train it on more data')
+    if gap < -.05:
+        reading = (f'it is underconfident by {-gap * 100:.0f} points, often a sign of under-fitting: calibrate it '
+                   'or train it longer')
     return dict(accuracy=accuracy, confidence=confidence, gap=gap, below_half=below, reading=reading)
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #7c26672c
@@ -82,9 +88,11 @@ def classify_findings(
     items = chosen.items
     truth, names = index_labels(items['label'], sorted(set(items['label']) | set(items['prediction'])))
     counts = confusion(truth, index_labels(items['prediction'], names)[0], len(names))
-    return dict(labels=names, confusion=counts.tolist() if len(names) <= 30 else None, confused=confused(items['label'], items['prediction']),
-                per_label=per_label(counts, names), worst=worst_errors(items), diagnosis={c.name: diagnose(c.items) for c in contenders},
-                calibration={c.name: reliability(np.asarray(c.items['score'], float), np.asarray(c.items['confidence']), 10) for c in contenders})
+    return dict(labels=names, confusion=counts.tolist() if len(names) <= 30 else None,
+                confused=confused(items['label'], items['prediction']), per_label=per_label(counts, names),
+                worst=worst_errors(items), diagnosis={c.name: diagnose(c.items) for c in contenders},
+                calibration={c.name: reliability(np.asarray(c.items['score'], float),
+                                                 np.asarray(c.items['confidence']), 10) for c in contenders})
 
 def generate_findings(
     contenders:list,  # all of them
@@ -96,10 +104,12 @@ def generate_findings(
 # %% ../../nbs/50_evaluation/20_findings.ipynb #46fb5cc4
 LANGUAGES = dict(en='English', zh='Chinese', ja='Japanese', ko='Korean', und='undetermined')
 NOT_TESTED = dict(
-    classify=['typing errors, slang and texts written to mislead the model', 'whether it treats groups of people equally',
-              'texts that fit none of the labels', 'texts newer than the test split, and changes over time', 'speed with many users at once'],
-    generate=['whether what it writes is true, safe or polite', 'whether it repeats personal data or long passages from its training texts',
-              'whether it treats groups of people equally', 'whether people like what it writes', 'speed with many users at once'])
+    classify=['typing errors, slang and texts written to mislead the model', 'texts that fit none of the labels',
+              'whether it treats groups of people equally', 'texts newer than the test split, and changes over time',
+              'speed with many users at once'],
+    generate=['whether what it writes is true, safe or polite', 'whether people like what it writes',
+              'whether it repeats personal data or long passages from its training texts',
+              'whether it treats groups of people equally', 'speed with many users at once'])
 
 def not_tested(
     task:str,        # 'classify' or 'generate'
@@ -111,7 +121,9 @@ def not_tested(
     spoken = ', '.join(f'{LANGUAGES.get(n, n)} {c:,}' for n, c in common.most_common(6))
     found = [f"languages other than those of the test texts ({spoken})"]
     rare = sorted(l for l, c in Counter(labels or []).items() if c < 10)
-    if rare: found.append(f"{len(rare)} label{'s' if len(rare) > 1 else ''} with fewer than 10 test texts each, whose figures are little more than anecdotes")
+    if rare:
+        found.append(f"{len(rare)} label{'s' if len(rare) > 1 else ''} with fewer than 10 test texts each, whose "
+                     "figures are little more than anecdotes")
     return found + NOT_TESTED.get(task, [])
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #7cdf7f11
@@ -122,11 +134,14 @@ def headline(
     able = [c for c in report['candidates'] if not c['reference']]
     best = next(c for c in able if c['name'] == report['chosen'])
     low, high = best['interval']
-    among = f"of {len(able)} candidates it did best on the validation texts" if len(able) > 1 else 'it was the only candidate'
+    among = (f"of {len(able)} candidates it did best on the validation texts" if len(able) > 1
+             else 'it was the only candidate')
     if report['task'] == 'classify':
-        did = f"It gives the right answer to {best['score']:.1%} of {report['items']:,} test texts it had never seen ({report['confidence']:.0%} interval {low:.1%} to {high:.1%})."
+        did = (f"It gives the right answer to {best['score']:.1%} of {report['items']:,} test texts it had never "
+               f"seen ({report['confidence']:.0%} interval {low:.1%} to {high:.1%}).")
     else:
-        did = f"It needs {best['score']:.3f} bits for each byte of {report['items']:,} test texts it had never seen ({report['confidence']:.0%} interval {low:.3f} to {high:.3f}); fewer is better."
+        did = (f"It needs {best['score']:.3f} bits for each byte of {report['items']:,} test texts it had never "
+               f"seen ({report['confidence']:.0%} interval {low:.3f} to {high:.3f}); fewer is better.")
     return f"{best['name']} was chosen: {among}. {did}"
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #9fc68b4f
@@ -137,26 +152,38 @@ def remarks(
     found, chosen = [], report['chosen']
     for v in report['verdicts']:
         if v['reference'] == chosen and v['verdict'] == 'better':
-            found.append(f"{v['candidate']} did better than {chosen} on the test texts. The choice stays: it was made on the validation texts, and choosing by test texts would flatter whoever is lucky.")
+            found.append(f"{v['candidate']} did better than {chosen} on the test texts. The choice stays: it was "
+                         "made on the validation texts, and choosing by test texts would flatter whoever is lucky.")
     best = next(c for c in report['candidates'] if c['name'] == chosen)
     answers = [row['label'] for row in report.get('per_label', []) if row['predicted']]
-    if len(answers) == 1: found.append(f"{chosen} gives every text the same answer, {answers[0]}: its score is only the share of that label.")
+    if len(answers) == 1:
+        found.append(f"{chosen} gives every text the same answer, {answers[0]}: its score is only the share of "
+                     "that label.")
     before, (low, high) = best['validation'].get(report['primary']), best['interval']
-    if before is not None and report['task'] == 'classify' and report['primary'] == 'accuracy' and not low - .02 <= before <= high + .02:
-        why = 'the test texts are harder, or the choice fitted the validation texts too closely' if before > high else 'the test texts are easier, or the model has learnt from more texts since'
+    share = before is not None and report['task'] == 'classify' and report['primary'] == 'accuracy'
+    if share and not low - .02 <= before <= high + .02:
+        why = ('the test texts are harder, or the choice fitted the validation texts too closely' if before > high
+               else 'the test texts are easier, or the model has learnt from more texts since')
         found.append(f"On the validation texts {chosen} was right in {before:.1%}: {why}.")
-    guessing = [c['name'] for c in report['candidates'] if c['metrics'].get('unknown', 0) > .005 * c['metrics'].get('tokens', 0)]
-    if guessing: found.append(f"{', '.join(guessing)} cannot read some words of the test texts. Bits per byte charges for spelling them; perplexity per token and per word does not, and looks better than it is.")
-    if report['items'] < 300: found.append(f"{report['items']:,} test texts are few: only large differences between models can be seen with them.")
+    guessing = [c['name'] for c in report['candidates']
+                if c['metrics'].get('unknown', 0) > .005 * c['metrics'].get('tokens', 0)]
+    if guessing:
+        found.append(f"{', '.join(guessing)} cannot read some words of the test texts. Bits per byte charges for "
+                     "spelling them; perplexity per token and per word does not, and looks better than it is.")
+    if report['items'] < 300:
+        found.append(f"{report['items']:,} test texts are few: only large differences between models can be seen "
+                     "with them.")
     return found
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #60b0b4c2
 def _candidate(c:Contender, confidence:float, resamples:int, seed:int)->dict:
     "A row of the table of candidates."
-    scores, weights = (c.items['score'], None) if 'log_prob' not in c.items else (-np.asarray(c.items['log_prob']) / math.log(2), c.items['bytes'])
+    scores, weights = c.items['score'], None
+    if 'log_prob' in c.items: scores, weights = -np.asarray(c.items['log_prob']) / math.log(2), c.items['bytes']
     score = float(np.sum(scores) / (len(scores) if weights is None else np.sum(weights)))
-    return dict(name=c.name, digest=c.digest, family=c.family, reference=c.reference, validation=c.validation, metrics=c.metrics,
-                score=score, interval=list(score_interval(scores, weights, confidence, resamples, seed)))
+    return dict(name=c.name, digest=c.digest, family=c.family, reference=c.reference, validation=c.validation,
+                metrics=c.metrics, score=score,
+                interval=list(score_interval(scores, weights, confidence, resamples, seed)))
 
 def findings(
     contenders:list,         # Contender of each model, on the same test items
@@ -175,10 +202,13 @@ def findings(
     items, tables = chosen.items, {c.name: c.items for c in contenders}
     if len(tables) != len(contenders): raise UserError("two models have the same name: give each its own")
     tongues = [given or language(text) for given, text in zip(languages or [''] * len(items['text']), items['text'])]
-    groups = dict(language=tongues, length=length_groups(items['text'])) | (dict(label=items['label']) if 'label' in items else {})
+    groups = dict(language=tongues, length=length_groups(items['text']))
+    if 'label' in items: groups['label'] = items['label']
     drawn = dict(confidence=confidence, resamples=resamples, seed=seed)
-    report = dict(task=task, primary=primary, higher_is_better=higher_is_better, chosen=chosen.name, items=len(items['id']), margin=margin, **drawn,
-                  candidates=[_candidate(c, **drawn) for c in contenders], verdicts=verdicts(contenders, chosen, margin=margin, **drawn),
+    report = dict(task=task, primary=primary, higher_is_better=higher_is_better, chosen=chosen.name,
+                  items=len(items['id']), margin=margin, **drawn,
+                  candidates=[_candidate(c, **drawn) for c in contenders],
+                  verdicts=verdicts(contenders, chosen, margin=margin, **drawn),
                   slices=[row for by, group in groups.items() for row in slices(tables, by, group)],
                   not_tested=not_tested(task, tongues, items.get('label')))
     report |= (generate_findings if 'log_prob' in items else classify_findings)(contenders, chosen)

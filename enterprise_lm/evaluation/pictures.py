@@ -18,8 +18,10 @@ def interval_picture(
     "Return a dot with its interval as a picture 120 wide."
     low, high = scale
     x = [6 + 108 * (v - low) / ((high - low) or 1) for v in (lower, value, upper)]
-    return (f'<svg class="interval" viewBox="0 0 120 14" width="120" height="14" aria-hidden="true"><line class="rail" x1="6" x2="114" y1="7" y2="7"/>'
-            f'<line class="range" x1="{x[0]:.1f}" x2="{x[2]:.1f}" y1="7" y2="7"/><circle cx="{x[1]:.1f}" cy="7" r="4"/></svg>')
+    return ('<svg class="interval" viewBox="0 0 120 14" width="120" height="14" aria-hidden="true">'
+            '<line class="rail" x1="6" x2="114" y1="7" y2="7"/>'
+            f'<line class="range" x1="{x[0]:.1f}" x2="{x[2]:.1f}" y1="7" y2="7"/>'
+            f'<circle cx="{x[1]:.1f}" cy="7" r="4"/></svg>')
 
 # %% ../../nbs/50_evaluation/30_pictures.ipynb #5743254d
 def _x(v): return 40 + 250 * v
@@ -29,8 +31,10 @@ def _bar(b:dict)->str:
     "One bin: a bar for what it got right, a mark for how sure it was."
     left, width = _x(b['lower']) + 2, 250 * (b['upper'] - b['lower']) - 4
     told = f"{b['count']:,} answers, on average {b['confidence']:.0%} sure: {b['accuracy']:.0%} right"
-    return (f'<g><title>{told}</title><rect class="bar" x="{left:.1f}" y="{_y(b["accuracy"]):.1f}" width="{width:.1f}" height="{250 * b["accuracy"]:.1f}"/>'
-            f'<rect class="mark" x="{left - 2:.1f}" y="{_y(b["confidence"]) - 1.5:.1f}" width="{width + 4:.1f}" height="3"/></g>')
+    return (f'<g><title>{told}</title><rect class="bar" x="{left:.1f}" y="{_y(b["accuracy"]):.1f}" '
+            f'width="{width:.1f}" height="{250 * b["accuracy"]:.1f}"/>'
+            f'<rect class="mark" x="{left - 2:.1f}" y="{_y(b["confidence"]) - 1.5:.1f}" width="{width + 4:.1f}" '
+            'height="3"/></g>')
 
 # %% ../../nbs/50_evaluation/30_pictures.ipynb #227ea852
 def _many(n:int)->str: return f'{n}' if n < 1000 else f'{n / 1000:.0f}k' if n >= 9500 else f'{n / 1000:.1f}k'
@@ -40,20 +44,23 @@ def calibration_picture(
     title:str,       # what a screen reader says first
 )->str: # SVG
     "Return the reliability diagram of one model."
-    ticks = ''.join(f'<text x="{_x(v):.0f}" y="291" text-anchor="middle">{v:.0%}</text><text x="35" y="{_y(v) + 4:.0f}" text-anchor="end">{v:.0%}</text>'
-                    for v in (0, .5, 1))
-    counts = ''.join(f'<text class="count" x="{_x((b["lower"] + b["upper"]) / 2):.0f}" y="274" text-anchor="middle">{_many(b["count"])}</text>' for b in bins)
+    ticks = ''.join(f'<text x="{_x(v):.0f}" y="291" text-anchor="middle">{v:.0%}</text>'
+                    f'<text x="35" y="{_y(v) + 4:.0f}" text-anchor="end">{v:.0%}</text>' for v in (0, .5, 1))
+    counts = ''.join(f'<text class="count" x="{_x((b["lower"] + b["upper"]) / 2):.0f}" y="274" text-anchor="middle">'
+                     f'{_many(b["count"])}</text>' for b in bins)
     told = '; '.join(f"{b['confidence']:.0%} sure: {b['accuracy']:.0%} right of {b['count']:,}" for b in bins)
-    return (f'<svg class="calibration" viewBox="-12 0 322 320" role="img" aria-label="{escape(title)}. {told}."><path class="axis" d="M40 10V260H290" fill="none"/>'
-            f'{"".join(map(_bar, bins))}{ticks}{counts}'
-            f'<text x="165" y="312" text-anchor="middle">how sure it was</text><text transform="translate(-1 135) rotate(-90)" text-anchor="middle">how often it was right</text></svg>')
+    return (f'<svg class="calibration" viewBox="-12 0 322 320" role="img" aria-label="{escape(title)}. {told}.">'
+            f'<path class="axis" d="M40 10V260H290" fill="none"/>{"".join(map(_bar, bins))}{ticks}{counts}'
+            '<text x="165" y="312" text-anchor="middle">how sure it was</text>'
+            '<text transform="translate(-1 135) rotate(-90)" text-anchor="middle">how often it was right</text></svg>')
 
 # %% ../../nbs/50_evaluation/30_pictures.ipynb #5fd3ebf1
 def _cell(count:int, total:int, right:bool)->str:
     "A cell whose colour is as strong as its share of the row."
     if not count: return '<td></td>'
     share = round(100 * count / total)
-    return f'<td class="{"right" if right else "wrong"}{" strong" if share > 55 else ""}" style="--share:{max(share, 8)}%">{count:,}</td>'
+    return (f'<td class="{"right" if right else "wrong"}{" strong" if share > 55 else ""}" '
+            f'style="--share:{max(share, 8)}%">{count:,}</td>')
 
 def confusion_picture(
     labels:list[str], # of rows and columns
@@ -61,6 +68,8 @@ def confusion_picture(
 )->str: # HTML table
     "Return the confusion matrix as a coloured table."
     head = ''.join(f'<th scope="col"><span><bdi>{escape(str(l))}</bdi></span></th>' for l in labels)
-    body = ''.join(f'<tr><th scope="row"><bdi>{escape(str(l))}</bdi></th>{"".join(_cell(n, sum(row), i == j) for j, n in enumerate(row))}</tr>'
+    body = ''.join(f'<tr><th scope="row"><bdi>{escape(str(l))}</bdi></th>'
+                   f'{"".join(_cell(n, sum(row), i == j) for j, n in enumerate(row))}</tr>'
                    for i, (l, row) in enumerate(zip(labels, counts)))
-    return f'<table class="confusion"><caption>Rows: the true label. Columns: the answer.</caption><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return ('<table class="confusion"><caption>Rows: the true label. Columns: the answer.</caption>'
+            f'<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>')

@@ -12,7 +12,8 @@ from .pictures import calibration_picture, confusion_picture, interval_picture
 from ..tasks.metrics import METRICS
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #e1b2d6de
-_shares = ('accuracy', 'precision_macro', 'precision_micro', 'recall_macro', 'recall_micro', 'f1_macro', 'f1_micro', 'expected_calibration_error')
+_shares = ('accuracy', 'precision_macro', 'precision_micro', 'recall_macro', 'recall_micro', 'f1_macro', 'f1_micro',
+           'expected_calibration_error')
 
 def figure(
     name:str,   # a metric
@@ -36,7 +37,8 @@ def duration(
 )->str: # such as '12 ms'
     "Return a duration as text."
     if seconds is None: return '–'
-    return f'{seconds * 1000:.2g} ms' if seconds < .1 else f'{seconds:.2g} s' if seconds < 100 else f'{seconds / 60:.0f} min'
+    return (f'{seconds * 1000:.2g} ms' if seconds < .1 else f'{seconds:.2g} s' if seconds < 100
+            else f'{seconds / 60:.0f} min')
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #08b55b1c
 def text(value)->str:
@@ -52,21 +54,26 @@ def table(
 )->str: # HTML
     "Return a table in a box that scrolls."
     head = ''.join(f'<th scope="col" class="{c}">{escape(h)}</th>' for h, c in columns.items())
-    cells = lambda row: ''.join(f'<td class="{c}" data-label="{escape(h)}">{v}</td>' for v, (h, c) in zip(row, columns.items()))
+    cells = lambda row: ''.join(f'<td class="{c}" data-label="{escape(h)}">{v}</td>'
+                                for v, (h, c) in zip(row, columns.items()))
     body = ''.join(f'<tr{" class=chosen" if i == marked else ""}>{cells(row)}</tr>' for i, row in enumerate(rows))
     told = f'<caption>{escape(caption)}</caption>' if caption else ''
-    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption or "table")}"><table{" class=stacked" if stacked else ""}>{told}'
-            f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
+    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption or "table")}">'
+            f'<table{" class=stacked" if stacked else ""}>{told}<thead><tr>{head}</tr></thead>'
+            f'<tbody>{body}</tbody></table></div>')
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #c16db3b5
-_columns = dict(classify=['f1_macro', 'log_loss', 'expected_calibration_error'], generate=['perplexity_token', 'perplexity_word'])
-_headings = dict(accuracy='accuracy', f1_macro='F1 (macro)', log_loss='log loss', expected_calibration_error='calibration error', bits_per_byte='bits per byte',
+_columns = dict(classify=['f1_macro', 'log_loss', 'expected_calibration_error'],
+                generate=['perplexity_token', 'perplexity_word'])
+_headings = dict(accuracy='accuracy', f1_macro='F1 (macro)', log_loss='log loss',
+                 expected_calibration_error='calibration error', bits_per_byte='bits per byte',
                  perplexity_token='perplexity per token', perplexity_word='perplexity per word', roc_auc='ROC-AUC')
 
 def _verdict(report:dict, candidate:dict)->str:
     if candidate['name'] == report['chosen']: return '<b class="badge best">chosen</b>'
     if candidate['reference']: return '<span class="badge">in production</span>'
-    found = next(v['verdict'] for v in report['verdicts'] if v['candidate'] == candidate['name'] and v['reference'] == report['chosen'])
+    found = next(v['verdict'] for v in report['verdicts'] if v['candidate'] == candidate['name']
+                 and v['reference'] == report['chosen'])
     return f'<span class="badge {found.split()[0]}">{found}</span>'
 
 def candidate_rows(
@@ -80,10 +87,12 @@ def candidate_rows(
     rows = []
     for c in report['candidates']:
         cost, (low, high) = costs.get(c['name'], {}), c['interval']
-        test = f"{figure(unit, c['score'])} {interval_picture(c['score'], low, high, (min(edges), max(edges)))}<small>{figure(unit, low)} to {figure(unit, high)}</small>"
+        test = (f"{figure(unit, c['score'])} {interval_picture(c['score'], low, high, (min(edges), max(edges)))}"
+                f"<small>{figure(unit, low)} to {figure(unit, high)}</small>")
         family = f"<small>{text(c['family'])}</small>" if c['family'] not in ('', c['name']) else ''
-        rows.append([text(c['name']) + family, test, _verdict(report, c), figure(primary, c['validation'].get(primary)),
-                     *(figure(m, c['metrics'].get(m)) for m in more), duration(cost.get('seconds_per_1000_texts')), size(cost.get('bytes'))])
+        rows.append([text(c['name']) + family, test, _verdict(report, c),
+                     figure(primary, c['validation'].get(primary)), *(figure(m, c['metrics'].get(m)) for m in more),
+                     duration(cost.get('seconds_per_1000_texts')), size(cost.get('bytes'))])
     return rows
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #fbb3e489
@@ -93,10 +102,12 @@ def good_enough(
 )->str: # a sentence, or ''
     "Return a sentence about a smaller model that is not worse than the chosen one, when there is one."
     weigh = lambda name: costs.get(name, {}).get('bytes')
-    able = [v['candidate'] for v in report['verdicts'] if v['reference'] == report['chosen'] and v['verdict'] in ('better', 'not worse') and weigh(v['candidate'])]
+    able = [v['candidate'] for v in report['verdicts'] if v['reference'] == report['chosen']
+            and v['verdict'] in ('better', 'not worse') and weigh(v['candidate'])]
     smallest = min(able, key=weigh, default=None)
     if not smallest or not weigh(report['chosen']) or weigh(smallest) >= weigh(report['chosen']): return ''
-    return f"{smallest} is not worse than {report['chosen']} within the margin and takes {size(weigh(smallest))} instead of {size(weigh(report['chosen']))}: consider it."
+    return (f"{smallest} is not worse than {report['chosen']} within the margin and takes {size(weigh(smallest))} "
+            f"instead of {size(weigh(report['chosen']))}: consider it.")
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #b344f859
 def section(
@@ -109,29 +120,45 @@ def section(
 
 def _candidates(report, costs):
     primary, decided = report['primary'], 'accuracy' if report['task'] == 'classify' else 'bits_per_byte'
-    head = {'model': '', f'{_headings[decided]} on test': 'number', 'verdict': '', f'{_headings.get(primary, primary)} on validation': 'number'}
-    head |= {_headings[m]: 'number' for m in _columns.get(report['task'], [])} | {'time for 1,000 texts': 'number', 'size': 'number'}
+    head = {'model': '', f'{_headings[decided]} on test': 'number', 'verdict': '',
+            f'{_headings.get(primary, primary)} on validation': 'number'}
+    head |= {_headings[m]: 'number' for m in _columns.get(report['task'], [])}
+    head |= {'time for 1,000 texts': 'number', 'size': 'number'}
     marked = [c['name'] for c in report['candidates']].index(report['chosen'])
-    told = f"The choice was made by {_headings.get(primary, primary)} ({METRICS.get(primary, ['the deciding metric'])[0]}) on the validation texts; the test texts had no say in it."
-    judged = '<ul>' + ''.join(f"<li>{text(v['sentence'])}</li>" for v in report['verdicts']) + '</ul>' if report['verdicts'] else ''
+    told = (f"The choice was made by {_headings.get(primary, primary)} "
+            f"({METRICS.get(primary, ['the deciding metric'])[0]}) on the validation texts; the test texts had no "
+            "say in it.")
+    judged = ''.join(f"<li>{text(v['sentence'])}</li>" for v in report['verdicts'])
     smaller = good_enough(report, costs)
-    return section('Candidates', told, table(head, candidate_rows(report, costs), marked=marked), judged, f'<p class="remark">{text(smaller)}</p>' if smaller else '')
+    return section('Candidates', told, table(head, candidate_rows(report, costs), marked=marked),
+                   judged and f'<ul>{judged}</ul>', f'<p class="remark">{text(smaller)}</p>' if smaller else '')
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #f8712e7a
 def _calibration(report):
     names = [n for n, bins in report.get('calibration', {}).items() if len(bins) > 1 or n == report['chosen']]
     names = sorted(names, key=lambda n: n != report['chosen'])[:4]
-    cards = ''.join(f"<figure>{calibration_picture(report['calibration'][n], f'Calibration of {n}')}<figcaption><b>{text(n)}</b>: {escape(report['diagnosis'][n]['reading'])}. "
-                    f"{report['diagnosis'][n]['below_half']:.0%} of its answers are less than 50% sure.</figcaption></figure>" for n in names)
-    return section('Can its confidence be believed?', 'Bar: how often answers were right. Mark across it: how sure the model was of them. '
-                   'A mark above its bar means too sure. Below: the number of answers.', f'<div class="figures">{cards}</div>' if cards else '')
+    cards = ''.join(f"<figure>{calibration_picture(report['calibration'][n], f'Calibration of {n}')}<figcaption>"
+                    f"<b>{text(n)}</b>: {escape(report['diagnosis'][n]['reading'])}. "
+                    f"{report['diagnosis'][n]['below_half']:.0%} of its answers are less than 50% sure."
+                    "</figcaption></figure>"
+                    for n in names)
+    return section('Can its confidence be believed?',
+                   'Bar: how often answers were right. Mark across it: how sure the model was of them. '
+                   'A mark above its bar means too sure. Below: the number of answers.',
+                   f'<div class="figures">{cards}</div>' if cards else '')
 
 def _confusion(report):
     if 'confused' not in report: return ''
-    matrix = f'<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">{confusion_picture(report["labels"], report["confusion"])}</div>' if report['confusion'] else ''
-    rows = [[text(p['label']), text(p['prediction']), f"{p['count']:,}", f"{p['share']:.0%}"] for p in report['confused'][:12 if not matrix else 8]]
-    pairs = table({'true label': '', 'answered': '', 'times': 'number', 'share of the label': 'number'}, rows, 'Pairs mixed up most often') if rows else '<p>No label was mixed up with another.</p>'
-    return section('What is mixed up with what', f"Answers of {report['chosen']} on the {report['items']:,} test texts, {len(report['labels'])} labels.", matrix, pairs)
+    matrix = ''
+    if report['confusion']:
+        matrix = ('<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">'
+                  f'{confusion_picture(report["labels"], report["confusion"])}</div>')
+    rows = [[text(p['label']), text(p['prediction']), f"{p['count']:,}", f"{p['share']:.0%}"]
+            for p in report['confused'][:12 if not matrix else 8]]
+    pairs = table({'true label': '', 'answered': '', 'times': 'number', 'share of the label': 'number'}, rows,
+                  'Pairs mixed up most often') if rows else '<p>No label was mixed up with another.</p>'
+    told = f"Answers of {report['chosen']} on the {report['items']:,} test texts, {len(report['labels'])} labels."
+    return section('What is mixed up with what', told, matrix, pairs)
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #82d6f6c8
 _titles = dict(language='By language', length='By length', label='By label, weakest first')
@@ -141,10 +168,12 @@ def _slice_table(report, by, rows):
     names.sort(key=lambda n: n != report['chosen'])
     unit = 'accuracy' if report['task'] == 'classify' else 'bits_per_byte'
     def cell(row, n):
-        bar = f'<i class="bar" style="--share:{row["scores"][n]:.1%}"></i>' if n == report['chosen'] and unit == 'accuracy' else ''
+        bar = (f'<i class="bar" style="--share:{row["scores"][n]:.1%}"></i>' if n == report['chosen']
+               and unit == 'accuracy' else '')
         return f'{figure(unit, row["scores"][n])}{bar}'
     few = lambda r, cell: f'<span class="few">{cell}</span>' if r['items'] < 30 else cell
-    cells = [[text(LANGUAGES.get(r['value'], r['value']) if by == 'language' else r['value']), *(few(r, c) for c in (f"{r['items']:,}", *(cell(r, n) for n in names[:5])))] for r in rows]
+    cells = [[text(LANGUAGES.get(r['value'], r['value']) if by == 'language' else r['value']),
+              *(few(r, c) for c in (f"{r['items']:,}", *(cell(r, n) for n in names[:5])))] for r in rows]
     return table({by: '', 'items': 'number'} | dict.fromkeys(names[:5], 'number'), cells, _titles.get(by, f'By {by}'))
 
 def _slices(report):
@@ -153,23 +182,33 @@ def _slices(report):
     if 'label' in groups: groups['label'].sort(key=lambda r: (-sign * r['scores'][report['chosen']], r['value']))
     if 'length' in groups: groups['length'].sort(key=lambda r: ('short', 'medium', 'long').index(r['value'].split()[0]))
     shown = [_slice_table(report, by, rows[:12]) for by, rows in groups.items()]
-    if len(groups.get('label', [])) > 12: shown.append(f"<details><summary>All {len(groups['label'])} labels</summary>{_slice_table(report, 'label', groups['label'])}</details>")
+    if len(groups.get('label', [])) > 12:
+        shown.append(f"<details><summary>All {len(groups['label'])} labels</summary>"
+                     f"{_slice_table(report, 'label', groups['label'])}</details>")
     what = 'Share answered right' if report['task'] == 'classify' else 'Bits per byte (lower is better)'
-    return section('Where it is weak', f"{what}, {report['chosen']} first. In italics: fewer than 30 items, where each text moves the figure a lot.", *shown)
+    return section('Where it is weak', f"{what}, {report['chosen']} first. In italics: fewer than 30 items, "
+                   "where each text moves the figure a lot.", *shown)
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #bd7d132b
 def _worst(report):
     if report['task'] == 'classify':
-        rows = [[text(w['text']), text(w['label']), text(w['prediction']), f"{w['confidence']:.0%}"] for w in report['worst']]
-        return section('Worst errors', 'Wrong answers the model was most sure of. Read them: some will be wrong labels in the data. Personal data is replaced.',
-                       table({'text': 'long', 'true label': '', 'answered': '', 'sure': 'number'}, rows, stacked=True) if rows else '<p>There was no wrong answer.</p>')
+        rows = [[text(w['text']), text(w['label']), text(w['prediction']), f"{w['confidence']:.0%}"]
+                for w in report['worst']]
+        return section('Worst errors', 'Wrong answers the model was most sure of. Read them: some will be wrong '
+                       'labels in the data. Personal data is replaced.',
+                       table({'text': 'long', 'true label': '', 'answered': '', 'sure': 'number'}, rows, stacked=True)
+                       if rows else '<p>There was no wrong answer.</p>')
     rows = [[text(w['text']), f"{w['bits_per_byte']:.2f}"] for w in report['worst']]
-    return section('Most surprising texts', 'Texts the chosen model expected least for their length. Personal data is replaced.', table({'text': 'long', 'bits per byte': 'number'}, rows))
+    return section('Most surprising texts',
+                   'Texts the chosen model expected least for their length. Personal data is replaced.',
+                   table({'text': 'long', 'bits per byte': 'number'}, rows))
 
 def _samples(report):
-    rows = [[text(s['prompt']), text(name), text(written)] for s in report.get('samples', []) for name, written in s['texts'].items()]
-    return section('What they write', 'Continuations of the beginnings of test texts, drawn once with a fixed seed and not selected.',
-                   table({'beginning': 'long', 'model': '', 'goes on': 'long'}, rows, stacked=True) if rows else '')
+    rows = [[text(s['prompt']), text(name), text(written)] for s in report.get('samples', [])
+            for name, written in s['texts'].items()]
+    told = 'Continuations of the beginnings of test texts, drawn once with a fixed seed and not selected.'
+    columns = {'beginning': 'long', 'model': '', 'goes on': 'long'}
+    return section('What they write', told, table(columns, rows, stacked=True) if rows else '')
 
 def _not_tested(report):
     points = ''.join(f'<li>{escape(s)}</li>' for s in report['not_tested'])
@@ -177,34 +216,72 @@ def _not_tested(report):
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #dc2eac26
 STYLE = '''
-:root{color-scheme:light dark;--paper:#fff;--ink:#1c2530;--soft:#5a6675;--line:#d9dfe6;--shade:#f4f6f9;--blue:#1d5fa8;--orange:#b84a0b;--green:#1c6e3d}
-@media(prefers-color-scheme:dark){:root{--paper:#12171e;--ink:#e4e9ef;--soft:#a0acba;--line:#323c48;--shade:#1b222b;--blue:#6aa9ee;--orange:#f0914f;--green:#67c48c}}
-*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI","Noto Sans","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
-main{max-width:70rem;margin:0 auto;padding:2rem 1.25rem 4rem}h1{font-size:1rem;font-weight:600;color:var(--soft);margin:0 0 .6rem}
-.lead{font-size:clamp(1.25rem,1rem + 1.4vw,1.75rem);line-height:1.35;font-weight:600;margin:0 0 1rem;text-wrap:pretty}.facts{color:var(--soft);margin:0 0 1rem}
-h2{font-size:1.25rem;margin:2.6rem 0 .3rem}section>p{margin:.2rem 0 .9rem;color:var(--soft);max-width:46rem}section>p.remark,.remark{color:var(--ink);border-left:3px solid var(--blue);padding:.1rem .8rem}
-.scroll{overflow-x:auto;margin:0 0 1.3rem}table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;font-weight:600;padding:.3rem 0}th,td{padding:.45rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
-thead th{font-weight:600;color:var(--soft);font-size:.82rem;vertical-align:bottom}.number{text-align:right}td.number{white-space:nowrap}.few{color:var(--soft);font-style:italic}.long{min-width:16rem;overflow-wrap:anywhere}
-table:not(.confusion) td:first-child{min-width:7rem}td small{display:block;color:var(--soft);font-size:.78rem}tr.chosen td{background:var(--shade)}tr.chosen td:first-child{font-weight:650;box-shadow:inset 3px 0 var(--blue)}tr.chosen small{font-weight:400}
-.badge{display:inline-block;padding:.05rem .5rem;border:1px solid currentColor;border-radius:1rem;font-size:.8rem;white-space:nowrap;color:var(--soft)}.badge.best{color:var(--blue)}.badge.worse{color:var(--orange)}.badge.better{color:var(--green)}
-svg{display:block;max-width:100%}svg text{fill:var(--soft);font-size:11px}svg .count{font-size:9px}.interval{margin:.25rem 0 0 auto}.rail,.axis{stroke:var(--line)}.range{stroke:var(--blue);stroke-width:3}circle,rect.bar{fill:var(--blue)}rect.mark{fill:var(--orange)}rect.bar{opacity:.75}
-.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));gap:1.5rem}figure{margin:0}figcaption{font-size:.88rem;margin-top:.4rem}
-.confusion{width:auto;font-size:.82rem}.confusion caption{font-weight:400;color:var(--soft)}.confusion td{text-align:right;padding:.25rem .4rem;min-width:2.3rem;border:1px solid var(--line)}.confusion th{padding:.25rem .5rem;font-weight:500;white-space:nowrap}
-.confusion thead th{vertical-align:bottom}.confusion thead span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:11rem;overflow:hidden}.confusion thead td{border:0}.confusion tbody th{position:sticky;left:0;background:var(--paper)}
-.right{background:color-mix(in srgb,var(--blue) var(--share),transparent)}.wrong{background:color-mix(in srgb,var(--orange) var(--share),transparent)}.strong{color:var(--paper);font-weight:600}
-i.bar{display:block;height:4px;margin-top:.2rem;background:linear-gradient(90deg,var(--blue) var(--share),var(--line) 0)}summary{cursor:pointer;color:var(--blue);padding:.4rem 0}
-@media(max-width:40rem){.stacked thead{display:none}.stacked tr{display:block;padding:.6rem 0;border-bottom:1px solid var(--line)}.stacked td{display:block;border:0;padding:.1rem 0;text-align:left}.stacked td:not(.long)::before{content:attr(data-label) ': ';color:var(--soft)}
-.scroll>table:not(.stacked) td:first-child{position:sticky;left:0;background:var(--paper);min-width:6.5rem;max-width:9rem;overflow-wrap:break-word}tr.chosen td:first-child{background:var(--shade)!important}}
-ul{padding-left:1.2rem;max-width:46rem}li{margin:.25rem 0}footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);font-size:.82rem;overflow-wrap:anywhere}
-@media print{body{font-size:10.5pt}main{max-width:none;padding:0}.scroll{overflow:visible}section,figure,tr{break-inside:avoid}section:has(table){break-inside:auto}details::details-content{content-visibility:visible;display:block;height:auto}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+:root{color-scheme:light dark;--paper:#fff;--ink:#1c2530;--soft:#5a6675;--line:#d9dfe6;--shade:#f4f6f9;
+  --blue:#1d5fa8;--orange:#b84a0b;--green:#1c6e3d}
+@media(prefers-color-scheme:dark){
+:root{--paper:#12171e;--ink:#e4e9ef;--soft:#a0acba;--line:#323c48;--shade:#1b222b;--blue:#6aa9ee;--orange:#f0914f;
+  --green:#67c48c}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--paper);color:var(--ink);
+  font:16px/1.55 system-ui,-apple-system,"Segoe UI","Noto Sans","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",
+  sans-serif}
+main{max-width:70rem;margin:0 auto;padding:2rem 1.25rem 4rem}
+h1{font-size:1rem;font-weight:600;color:var(--soft);margin:0 0 .6rem}
+.lead{font-size:clamp(1.25rem,1rem + 1.4vw,1.75rem);line-height:1.35;font-weight:600;margin:0 0 1rem;text-wrap:pretty}
+.facts{color:var(--soft);margin:0 0 1rem}
+h2{font-size:1.25rem;margin:2.6rem 0 .3rem}section>p{margin:.2rem 0 .9rem;color:var(--soft);max-width:46rem}
+section>p.remark,.remark{color:var(--ink);border-left:3px solid var(--blue);padding:.1rem .8rem}
+.scroll{overflow-x:auto;margin:0 0 1.3rem}
+table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-weight:600;padding:.3rem 0}
+th,td{padding:.45rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
+thead th{font-weight:600;color:var(--soft);font-size:.82rem;vertical-align:bottom}.number{text-align:right}
+td.number{white-space:nowrap}.few{color:var(--soft);font-style:italic}.long{min-width:16rem;overflow-wrap:anywhere}
+table:not(.confusion) td:first-child{min-width:7rem}td small{display:block;color:var(--soft);font-size:.78rem}
+tr.chosen td{background:var(--shade)}tr.chosen td:first-child{font-weight:650;box-shadow:inset 3px 0 var(--blue)}
+tr.chosen small{font-weight:400}
+.badge{display:inline-block;padding:.05rem .5rem;border:1px solid currentColor;border-radius:1rem;font-size:.8rem;
+  white-space:nowrap;color:var(--soft)}.badge.best{color:var(--blue)}.badge.worse{color:var(--orange)}
+.badge.better{color:var(--green)}
+svg{display:block;max-width:100%}svg text{fill:var(--soft);font-size:11px}svg .count{font-size:9px}
+.interval{margin:.25rem 0 0 auto}.rail,.axis{stroke:var(--line)}.range{stroke:var(--blue);stroke-width:3}
+circle,rect.bar{fill:var(--blue)}rect.mark{fill:var(--orange)}rect.bar{opacity:.75}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));gap:1.5rem}
+figure{margin:0}figcaption{font-size:.88rem;margin-top:.4rem}
+.confusion{width:auto;font-size:.82rem}.confusion caption{font-weight:400;color:var(--soft)}
+.confusion td{text-align:right;padding:.25rem .4rem;min-width:2.3rem;border:1px solid var(--line)}
+.confusion th{padding:.25rem .5rem;font-weight:500;white-space:nowrap}
+.confusion thead th{vertical-align:bottom}
+.confusion thead span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:11rem;overflow:hidden}
+.confusion thead td{border:0}.confusion tbody th{position:sticky;left:0;background:var(--paper)}
+.right{background:color-mix(in srgb,var(--blue) var(--share),transparent)}
+.wrong{background:color-mix(in srgb,var(--orange) var(--share),transparent)}
+.strong{color:var(--paper);font-weight:600}
+i.bar{display:block;height:4px;margin-top:.2rem;
+  background:linear-gradient(90deg,var(--blue) var(--share),var(--line) 0)}
+summary{cursor:pointer;color:var(--blue);padding:.4rem 0}
+@media(max-width:40rem){.stacked thead{display:none}
+.stacked tr{display:block;padding:.6rem 0;border-bottom:1px solid var(--line)}
+.stacked td{display:block;border:0;padding:.1rem 0;text-align:left}
+.stacked td:not(.long)::before{content:attr(data-label) ': ';color:var(--soft)}
+.scroll>table:not(.stacked) td:first-child{position:sticky;left:0;background:var(--paper);min-width:6.5rem;
+  max-width:9rem;overflow-wrap:break-word}tr.chosen td:first-child{background:var(--shade)!important}}
+ul{padding-left:1.2rem;max-width:46rem}li{margin:.25rem 0}
+footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--soft);font-size:.82rem;
+  overflow-wrap:anywhere}
+@media print{body{font-size:10.5pt}main{max-width:none;padding:0}.scroll{overflow:visible}
+section,figure,tr{break-inside:avoid}section:has(table){break-inside:auto}
+details::details-content{content-visibility:visible;display:block;height:auto}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 '''
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #e89663cd
 def _footer(report, facts):
-    drawn = f"Intervals: {report['confidence']:.0%}, {report['resamples']:,} resamples, seed {report['seed']}; a loss of up to {report['margin']:g} counts as not worse."
+    drawn = (f"Intervals: {report['confidence']:.0%}, {report['resamples']:,} resamples, seed {report['seed']}; a "
+             f"loss of up to {report['margin']:g} counts as not worse.")
     named = ' · '.join(f"{text(c['name'])} {escape(c['digest'][:12])}" for c in report['candidates'] if c['digest'])
-    return f"<footer><p>{escape(drawn)}</p><p>{named}</p><p>{escape(' · '.join(f'{k} {v}' for k, v in facts.items()))}</p></footer>"
+    known = escape(' · '.join(f'{k} {v}' for k, v in facts.items()))
+    return f"<footer><p>{escape(drawn)}</p><p>{named}</p><p>{known}</p></footer>"
 
 def page(
     report:dict,          # what `evaluation.findings.findings` returned
@@ -214,11 +291,16 @@ def page(
 )->str: # a whole HTML document without a single outside reference
     "Return the report as one self-contained page."
     costs, facts, title = costs or {}, facts or {}, 'Evaluation report'
-    parts = [_candidates(report, costs), _calibration(report), _slices(report), _confusion(report), _worst(report), _samples(report), _not_tested(report)]
-    about = f"{'Labelling texts' if report['task'] == 'classify' else 'Writing text'} · {report['items']:,} test texts · {len(report['candidates'])} models"
+    parts = [_candidates(report, costs), _calibration(report), _slices(report), _confusion(report), _worst(report),
+             _samples(report), _not_tested(report)]
+    work = 'Labelling texts' if report['task'] == 'classify' else 'Writing text'
+    about = f"{work} · {report['items']:,} test texts · {len(report['candidates'])} models"
     notes = ''.join(f'<p class="remark">{text(r)}</p>' for r in report['remarks'])
     policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-            f'<meta name="viewport" content="width=device-width,initial-scale=1"><title>{escape(name)} · {title}</title><style>{STYLE}</style></head>'
-            f'<body><main><header><h1>{title}: {text(name)}</h1><p class="lead">{text(report["headline"])}</p><p class="facts">{escape(about)}</p>{notes}</header>'
+    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<title>{escape(name)} · {title}</title><style>{STYLE}</style></head><body><main>'
+            f'<header><h1>{title}: {text(name)}</h1><p class="lead">{text(report["headline"])}</p>'
+            f'<p class="facts">{escape(about)}</p>{notes}</header>'
             f'{"".join(parts)}{_footer(report, facts)}</main></body></html>')

@@ -19,8 +19,8 @@ def length_groups(
     counts = np.array([count_words(t) for t in texts])
     place = np.searchsorted(np.quantile(counts, [1/3, 2/3], method='lower'), counts)
     span = {p: (counts[place == p].min(), counts[place == p].max()) for p in set(place)}
-    named = {p: f"{('short', 'medium', 'long')[p]} ({low}–{high} words)" if low != high else f"{('short', 'medium', 'long')[p]} ({low} words)"
-             for p, (low, high) in span.items()}
+    named = {p: f"{('short', 'medium', 'long')[p]} ({low}–{high} words)" if low != high
+             else f"{('short', 'medium', 'long')[p]} ({low} words)" for p, (low, high) in span.items()}
     return [named[p] for p in place]
 
 # %% ../../nbs/50_evaluation/10_slices.ipynb #d6aa3f01
@@ -29,8 +29,10 @@ def item_score(
     rows=None,  # positions to use; all when None
 )->float: # share answered right, or bits per byte
     "Return the score of some items of one model."
-    if 'log_prob' not in items: return float(np.mean(np.asarray(items['score'], float)[rows if rows is not None else slice(None)]))
-    bits, size = (np.asarray(items[c], float)[rows if rows is not None else slice(None)].sum() for c in ('log_prob', 'bytes'))
+    if 'log_prob' not in items:
+        return float(np.mean(np.asarray(items['score'], float)[rows if rows is not None else slice(None)]))
+    bits, size = (np.asarray(items[c], float)[rows if rows is not None else slice(None)].sum()
+                  for c in ('log_prob', 'bytes'))
     return float(-bits / size / math.log(2))
 
 def slices(
@@ -83,5 +85,7 @@ def most_surprising(
     shortest:int=20, # bytes below which a text is left out: a single odd letter is no finding
 )->list[dict]: # id, text, bits_per_byte; the highest first
     "Return the texts a language model expected least, for their length."
-    bits = {i: -p / size / math.log(2) for i, (p, size) in enumerate(zip(items['log_prob'], items['bytes'])) if size >= shortest}
-    return [dict(id=items['id'][i], text=shown(items['text'][i]), bits_per_byte=bits[i]) for i in sorted(bits, key=lambda i: (-bits[i], i))[:limit]]
+    bits = {i: -p / size / math.log(2) for i, (p, size) in enumerate(zip(items['log_prob'], items['bytes']))
+            if size >= shortest}
+    return [dict(id=items['id'][i], text=shown(items['text'][i]), bits_per_byte=bits[i])
+            for i in sorted(bits, key=lambda i: (-bits[i], i))[:limit]]

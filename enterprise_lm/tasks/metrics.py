@@ -18,9 +18,13 @@ def check_probabilities(
 )->np.ndarray: # the same as float64
     "Return `probabilities` as a matrix; raises `UserError` when a row is no distribution."
     matrix = np.asarray(probabilities, dtype=np.float64)
-    if matrix.ndim != 2 or not matrix.size: raise UserError(f"probabilities have the shape {matrix.shape}: give one row an item and one column a class, at least one of each")
+    if matrix.ndim != 2 or not matrix.size:
+        raise UserError(f"probabilities have the shape {matrix.shape}: give one row an item and one column a "
+                        "class, at least one of each")
     bad = ~(np.isfinite(matrix).all(1) & (matrix >= 0).all(1) & (abs(np.nansum(matrix, 1) - 1) < 1e-3))
-    if bad.any(): raise UserError(f"row {bad.argmax()} of the probabilities is no distribution ({matrix[bad.argmax()][:4]}…): give numbers from 0 to 1 that sum to 1")
+    if bad.any():
+        raise UserError(f"row {bad.argmax()} of the probabilities is no distribution "
+                        f"({matrix[bad.argmax()][:4]}…): give numbers from 0 to 1 that sum to 1")
     return matrix
 
 # %% ../../nbs/30_tasks/00_metrics.ipynb #5db03425
@@ -41,7 +45,8 @@ def confusion(
     classes:int,# number of classes
 )->np.ndarray: # counts (classes, classes), row: true, column: predicted
     "Return the confusion matrix."
-    if len(truth) != len(predicted): raise UserError(f"{len(truth)} labels and {len(predicted)} predictions: give one prediction for each label")
+    if len(truth) != len(predicted):
+        raise UserError(f"{len(truth)} labels and {len(predicted)} predictions: give one prediction for each label")
     if not len(truth): raise UserError("there is nothing to measure: give at least one item")
     pairs = np.asarray(truth) * classes + np.asarray(predicted)
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -128,7 +133,8 @@ def classification_metrics(
     if not len(labels): raise UserError("there is nothing to measure: give at least one labelled item")
     matrix = check_probabilities(probabilities)
     if matrix.shape != (len(labels), len(names)):
-        raise UserError(f"probabilities have the shape {matrix.shape}, and there are {len(labels)} labels and {len(names)} classes: give one row a label and one column a class")
+        raise UserError(f"probabilities have the shape {matrix.shape}, and there are {len(labels)} labels and "
+                        f"{len(names)} classes: give one row a label and one column a class")
     truth, everyone = index_labels(labels, names)
     matrix = np.pad(matrix, ((0, 0), (0, len(everyone) - len(names))))
     guess = matrix.argmax(1)
@@ -145,11 +151,14 @@ def language_model_metrics(
 )->dict: # perplexity_token, perplexity_word, perplexity_byte, bits_per_byte
     "Return how surprised a model was, per token, word and UTF-8 byte; the end mark counts as one of each."
     if not len(log_prob) == len(tokens) == len(texts):
-        raise UserError(f"{len(log_prob)} log probabilities, {len(tokens)} token counts and {len(texts)} texts: give one of each for each text")
+        raise UserError(f"{len(log_prob)} log probabilities, {len(tokens)} token counts and {len(texts)} texts: "
+                        "give one of each for each text")
     total = float(np.sum(log_prob, dtype=np.float64))
-    if not np.isfinite(total) or total > 0: raise UserError(f"the log probabilities sum to {total}: give finite natural logs, 0 or less")
+    if not np.isfinite(total) or total > 0:
+        raise UserError(f"the log probabilities sum to {total}: give finite natural logs, 0 or less")
     found = perplexities(log_prob, tokens, texts)
-    named = {f'perplexity_{unit}': found[unit] for unit in ('token', 'word', 'byte')} | dict(bits_per_byte=found['bits_per_byte'])
+    named = {f'perplexity_{unit}': found[unit]
+             for unit in ('token', 'word', 'byte')} | dict(bits_per_byte=found['bits_per_byte'])
     return {name: value for name, value in named.items() if np.isfinite(value)}
 
 # %% ../../nbs/30_tasks/00_metrics.ipynb #60e9fbbd
@@ -191,7 +200,8 @@ def _schemas(compute):
     from datasets import Features, List, Value
     label = [Value('string'), Value('int64')]
     if compute is _from_labels: return [Features(predictions=v, references=v) for v in label]
-    if compute is _from_probabilities: return [Features(predictions=List(Value('float64')), references=v) for v in label]
+    if compute is _from_probabilities:
+        return [Features(predictions=List(Value('float64')), references=v) for v in label]
     return Features(predictions=Value('float64'), tokens=Value('int64'), references=Value('string'))
 
 def _computes(name:str):
@@ -213,9 +223,11 @@ def metric(
     import evaluate
     make, key = _computes(name)
     def info(self):
-        return evaluate.MetricInfo(description=METRICS.get(key, ('perplexity per token, word and byte',))[0], citation='',
-                                   inputs_description='predictions and references', features=_schemas(make))
-    kind = type(name.title().replace('_', ''), (evaluate.Metric,), dict(_info=info, _compute=make(key), key=name, columns=names))
+        return evaluate.MetricInfo(description=METRICS.get(key, ('perplexity per token, word and byte',))[0],
+                                   citation='', inputs_description='predictions and references',
+                                   features=_schemas(make))
+    kind = type(name.title().replace('_', ''), (evaluate.Metric,),
+                dict(_info=info, _compute=make(key), key=name, columns=names))
     return kind(keep_in_memory=True)   # else evaluate keeps a cache file in the home folder
 
 def metrics(
