@@ -96,7 +96,7 @@ def _result(run)->dict:
     for decided in _handed(run, 'release'):
         record = decided.json('release.json')
         if record['released']: answer['released'] = dict(name=record['name'], version=record['version'])
-        answer['gate'] = [dict(check=c['name'], passed=c['passed'], detail=c['detail']) for c in record['checks']]
+        answer['gate'] = [{k: c[k] for k in ('name', 'passed', 'required', 'detail')} for c in record['checks']]
     answer['errors'] = {s.name: s.error for s in run.steps if s.error}
     return answer
 
@@ -107,12 +107,14 @@ def _candidate_rows(answer:dict)->list[dict]:
     known = [m for m in _shown if any(m in c['metrics'] for c in answer['candidates'])]
     return [dict(candidate=c['name'] + (' *' if c['name'] == answer.get('chosen') else ''), **{m: c['metrics'].get(m) for m in known}) for c in answer['candidates']]
 
+def _mark(check:dict)->str: return 'passed' if check['passed'] else 'FAILED' if check['required'] else 'noted'
+
 def _show_run(answer:dict):
     "Print a run for people."
     print(f"\n{answer['run']}: {answer['state']} in {answer['seconds']:.1f} s\n")
     if answer['candidates']: _table(_candidate_rows(answer), 'candidates on the test split (* chosen on validation)')
     if answer.get('because'): print(f"\n{answer['because']}")
-    if answer.get('gate'): print(); _table([dict(gate='passed' if c['passed'] else 'FAILED', check=c['check'], detail=c['detail']) for c in answer['gate']])
+    if answer.get('gate'): print(); _table([dict(gate=_mark(c), check=c['name'], detail=c['detail']) for c in answer['gate']])
     if answer['released']: print(f"\nreleased: {answer['released']['name']} version {answer['released']['version']} serves as champion")
     elif answer.get('gate'): print('\nnot released: see the failed checks above; the champion stays as it was')
     if answer['report']: print(f"report:   {answer['report']}")
