@@ -118,14 +118,14 @@ def vote(page, side):
 
 def test_try_a_text_and_cast_a_vote(running, browser, tmp_path):
     page = visit(browser, running.address)
-    page.locator('#try_text textarea').fill('My parcel has not arrived and the tracking page says nothing')
+    page.locator('#try_text textarea').fill('The lamp came with a cracked shade and I would like my money back')
     page.locator('#try_ask').click()
     page.locator('#try_note').get_by_text('version 2').wait_for()
     assert page.locator('#try_label').inner_text().count('%') == 5
     assert page.locator('#try_examples button, #try_examples td').count() == 4
     keep(page, 'app', tmp_path)
 
-    shown = begin(page, 'Mara')
+    shown = begin(page, 'Ada')
     digests = {row['digest'] for row in versions('intent', running.workspace)}
     everything = received(page)
     assert shown in everything or json.dumps(shown)[1:-1] in everything, 'the streams were not recorded'
@@ -136,7 +136,7 @@ def test_try_a_text_and_cast_a_vote(running, browser, tmp_path):
     vote(page, 'left')
     page.locator('#compare_standing').get_by_text('Your votes on this pair: 1').wait_for()
 
-    stored = [v for v in list_votes('intent', running.workspace) if v['reviewer'] == 'Mara']
+    stored = [v for v in list_votes('intent', running.workspace) if v['reviewer'] == 'Ada']
     assert [(v['choice'], v['reason']) for v in stored] == [('left', 'names the right thing')] and left != right
     assert {stored[0]['left'], stored[0]['right']} == digests
     assert not any(digest[:12] in received(page) for digest in digests)
@@ -155,7 +155,7 @@ def test_two_reviewers_at_once_one_on_a_phone_in_chinese(running, browser, tmp_p
     keep(phone, 'phone_compare', tmp_path)
     for side in ('right', 'tie'): vote(desk, side); vote(phone, side)
     assert phone.evaluate('document.documentElement.scrollWidth') <= 390
-    counted = [(v['reviewer'], v['choice']) for v in list_votes('intent', running.workspace) if v['reviewer'] != 'Mara']
+    counted = [(v['reviewer'], v['choice']) for v in list_votes('intent', running.workspace) if v['reviewer'] != 'Ada']
     assert counted == [('Noor', 'right'), ('李云', 'right'), ('Noor', 'tie'), ('李云', 'tie')]
     assert stays_here(desk) and stays_here(phone)
 

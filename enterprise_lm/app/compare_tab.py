@@ -16,7 +16,7 @@ from ..core.errors import UserError, WorkError
 def _top(gr, t)->dict:
     "Who reviews what."
     missing = gr.Markdown(visible=False, elem_id='compare_missing')
-    with gr.Row() as top:
+    with gr.Row(visible=False) as top:
         reviewer = gr.Textbox(label=t('reviewer'), placeholder=t('reviewer_hint'), max_length=200, scale=3, elem_id='compare_reviewer')
         pair = chooser('pair', scale=2, elem_id='compare_pair')
         start = gr.Button(t('start'), variant='primary', scale=1, min_width=90, elem_id='compare_start')
@@ -40,7 +40,7 @@ def _components()->SimpleNamespace:
     "Lay the tab out."
     gr, t = gradio(), label()
     found = _top(gr, t) | _sheet(gr, t)
-    with gr.Accordion(t('own'), open=False, elem_id='compare_own') as own:
+    with gr.Accordion(t('own'), open=False, visible=False, elem_id='compare_own') as own:
         own_text = gr.Textbox(label=t('text'), placeholder=t('text_hint'), lines=2, max_lines=12, elem_id='compare_own_text')
         own_ask = gr.Button(t('own_ask'), elem_id='compare_own_ask')
     return SimpleNamespace(**found, own=own, own_text=own_text, own_ask=own_ask, ballot=gr.State(None), passed=gr.State(()))

@@ -52,9 +52,9 @@ def try_tab(
     gr.on([c.ask.click, c.text.submit], _answer(answers), [model, c.text], outputs, api_name='answer', concurrency_limit=4)
     chosen = c.examples.click(lambda sample: sample[0], c.examples, c.text, api_visibility='private', queue=False)
     chosen.then(_answer(answers), [model, c.text], outputs, api_visibility='private', concurrency_limit=4)
+    model.input(lambda: (None, '', ''), None, outputs, api_visibility='private', queue=False)
     def refresh(name):
-        try: samples, classify, note = [[text] for text in answers.examples(name)], answers.task(name) == 'classify', ''
-        except (Notice, UserError, WorkError) as error: samples, classify, note = [], True, f'**{error}**'
-        return (None, '', note, gr.Column(visible=classify), gr.Column(visible=not classify),
-                gr.Dataset(samples=samples or [[' ']], visible=bool(samples)))
-    return refresh, [*outputs, c.labelled, c.continued, c.examples]
+        try: samples, classify = [[text] for text in answers.examples(name)], answers.task(name) == 'classify'
+        except (Notice, UserError, WorkError): samples, classify = [], True   # the answer will say why
+        return gr.Column(visible=classify), gr.Column(visible=not classify), gr.Dataset(samples=samples or [[' ']], visible=bool(samples))
+    return refresh, [c.labelled, c.continued, c.examples]
