@@ -204,21 +204,27 @@ def _close(run:Run, previous:str):
     save_run(run)
     run.seal = json.loads((run.folder/'seal.json').read_text())['seal'] if seal_run(run.folder, previous) else ''
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #b362ad93
+def _bury(folder:Path):
+    "Close the folder of a run that was killed; one without a record had not begun and goes."
+    if not (folder/'run.json').exists(): return shutil.rmtree(folder, ignore_errors=True)
+    if (folder/'seal.json').exists(): return
+    run = load_run(folder)
+    if run.state == 'running': run.state = 'killed'
+    for step in run.steps: step.state = 'killed' if step.state in ('running', 'waiting') else step.state
+    manifests = sorted((folder/'manifests').glob('*.json'), key=lambda p: int(p.name.split('-')[0]))
+    _close(run, file_digest(manifests[-1]) if manifests else '')
+
 def _sweep(locks:Path, runs:Path):
     "Close the runs that were killed."
     for path in locks.glob('*.run'):
         with open(path, 'a') as file:
             try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError: continue
-            folder = runs/path.stem
-            if (folder/'run.json').exists() and not (folder/'seal.json').exists():
-                run = load_run(folder)
-                run.state = 'killed'
-                for step in run.steps: step.state = 'killed' if step.state in ('running', 'waiting') else step.state
-                manifests = sorted((folder/'manifests').glob('*.json'), key=lambda p: int(p.name.split('-')[0]))
-                _close(run, file_digest(manifests[-1]) if manifests else '')
+            _bury(runs/path.stem)
             path.unlink(missing_ok=True)
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #56aec33e
 @contextmanager
 def _folder(name:str, settings:Settings):
     "A new run's folder, locked while it is used."

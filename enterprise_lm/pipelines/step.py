@@ -235,6 +235,6 @@ def run_step(
             process.start()
         writer.close()
         pump = _Log(reader, log, secrets)
-        ended = _wait(process, start + time_limit if time_limit else float('inf'), stop)
+        ended = _wait(process, time.monotonic() + time_limit if time_limit else float('inf'), stop)
         pump.join(5); reader.close()
         return _finish(order, process.exitcode, ended, time.monotonic() - start, pump, time_limit)
