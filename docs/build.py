@@ -28,7 +28,8 @@ def readme():
     for cell in json.loads((root/'nbs/index.ipynb').read_text(encoding='utf-8'))['cells']:
         source = text_of(cell['source'])
         if cell['cell_type'] == 'markdown': parts.append(source.replace('../docs/', 'docs/').replace('../', ''))
-        elif not re.match(r'\s*#\|\s*hide', source): parts += [f"```python\n{source}\n```", *filter(None, map(shown, cell.get('outputs', [])))]
+        elif not re.match(r'\s*#\|\s*hide', source):
+            parts += [f"```python\n{re.sub(r'^#[|].*', '', source, flags=re.M).strip()}\n```", *filter(None, map(shown, cell.get('outputs', [])))]
     (root/'README.md').write_text('\n\n'.join(p.strip() for p in parts) + '\n', encoding='utf-8')
 
 
