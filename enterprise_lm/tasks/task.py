@@ -60,7 +60,7 @@ class Task(ABC):
     def build(self, recipe:Recipe, corpus, tokenizer=None):
         "Return an untrained model for a recipe; raises `UserError` for a family that cannot do this task."
 
-    def fit(self, recipe:Recipe, corpus)->tuple:
+    def fit(self, recipe:Recipe, corpus, tokenizer=None)->tuple:
         "Return (fitted model, what was chosen, metrics on validation before those rows were seen) for a family without gradients."
         raise UserError(f'{self.name} does not fit {recipe.family} by itself')
 

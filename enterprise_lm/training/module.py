@@ -28,10 +28,10 @@ class TrainingOptions:
     weight_decay:float = .01     # AdamW's decay; biases and norms are left out
     clip:float = 1.              # largest norm of all gradients together; 0: no clipping
     label_smoothing:float = 0.   # share of the target spread over all classes
-    patience:int = 4             # validations without a better result before training stops; 0: never stops early
+    patience:int = 6             # validations without a better result before training stops; 0: never stops early
     target:float|None = None     # stop as soon as the task's metric is this good on validation
     validate_every:int = 0       # steps between validations; 0: once an epoch
-    validation_rows:int = 2000   # rows looked at while training; the final figures take all
+    validation_rows:int = 0      # rows looked at while training; 0: what suits the task. The final figures take all
     checkpoint_every:int = 0     # steps between checkpoints; 0: by time
     checkpoint_minutes:float = 1.# minutes between checkpoints
 
@@ -57,8 +57,8 @@ def make_options(
         if name not in TrainingOptions.__dataclass_fields__: raise unknown('training option', name, TrainingOptions.__dataclass_fields__)
     options = TrainingOptions(**options) if isinstance(options, dict) else options or TrainingOptions()
     labels = objective == 'classification'
-    suits = dict(epochs=3 if pretrained else 30 if labels else 4, learning_rate=5e-5 if pretrained else _rates.get(size, 3e-4),
-                 batch_tokens=1024 if labels else 2048)
+    suits = dict(epochs=3 if pretrained else 25 if labels else 4, learning_rate=5e-5 if pretrained else _rates.get(size, 3e-4),
+                 batch_tokens=1024 if labels else 2048, validation_rows=32 if objective == 'masked' else 2000)
     return replace(options, **{name: value for name, value in suits.items() if not getattr(options, name)})
 
 # %% ../../nbs/40_training/20_module.ipynb #fae9e218
@@ -105,7 +105,7 @@ class TrainingModule(L.LightningModule):
 
     def configure_optimizers(self):
         groups = decay_groups(self.model, self.options.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=self.options.learning_rate, betas=(.9, .98), fused=self.device.type == 'cuda')
+        optimizer = torch.optim.AdamW(groups, lr=self.options.learning_rate, betas=(.9, .98), fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, self.total_steps, self.options.warmup))
         return dict(optimizer=optimizer, lr_scheduler=dict(scheduler=schedule, interval='step'))
 
