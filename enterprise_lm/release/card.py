@@ -12,7 +12,8 @@ from ..core.lineage import lineage
 from ..core.text import is_blank
 
 # %% ../../nbs/60_release/10_card.ipynb #f5c03ccc
-card_sections = ('What it is', 'Intended use and limits', 'Data', 'Training', 'Evaluation', 'Measurements', 'How to load', 'Lineage')
+card_sections = ('What it is', 'Intended use and limits', 'Data', 'Training', 'Evaluation', 'Measurements',
+                 'How to load', 'Lineage')
 _hub_task = dict(classify='text-classification', generate='text-generation')
 
 def _cell(value)->str:
@@ -22,7 +23,8 @@ def _cell(value)->str:
 
 def _table(head:list, rows:list)->str:
     "A Markdown table."
-    return '\n'.join('| ' + ' | '.join(map(_cell, r)) + ' |' for r in [head, ['---'] * len(head), *rows]) if rows else ''
+    return '\n'.join('| ' + ' | '.join(map(_cell, r)) + ' |'
+                     for r in [head, ['---'] * len(head), *rows]) if rows else ''
 
 def _json(artifact:Artifact|None, name:str)->dict:
     "A file of the artifact, {} when it has none."
@@ -40,57 +42,77 @@ def _what(model, info, corpus)->str:
     family, task, labels = info.get('family', 'unknown family'), info.get('task', ''), info.get('labels') or []
     made = f' trained on {corpus.name}' if corpus else ''
     if task == 'classify':
-        names = ', '.join(f'`{l}`' for l in labels[:100]) + (f' and {len(labels) - 100} more' if len(labels) > 100 else '')
-        return f'A text classifier ({family}){made}. It gives each text one of {len(labels)} labels with a calibrated confidence: {names}.'
+        more = f' and {len(labels) - 100} more' if len(labels) > 100 else ''
+        names = ', '.join(f'`{l}`' for l in labels[:100]) + more
+        return (f'A text classifier ({family}){made}. It gives each text one of {len(labels)} labels with a '
+                f'calibrated confidence: {names}.')
     return f'A language model ({family}){made}. It says how likely a text is and continues a prompt.' if task else ''
 
 def _use(info, corpus, words:str)->str:
-    languages = [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages') if l not in ('und', 'unknown')]
-    read = f"It has read {', '.join(languages)} and nothing else; text in another language gets an answer without meaning. " if languages else ''
-    if info.get('task') == 'classify': made = 'For sorting texts like those it was trained on. A text that fits none of its labels gets one all the same, with a lower confidence: let a person look below a threshold you choose. '
-    elif info.get('task'): made = 'For drafts that a person reads before anybody relies on them. It can state what is false, and repeat what it was trained on. '
+    languages = [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages')
+                 if l not in ('und', 'unknown')]
+    read = (f"It has read {', '.join(languages)} and nothing else; text in another language gets an answer without "
+            f"meaning. " if languages else '')
+    if info.get('task') == 'classify':
+        made = ('For sorting texts like those it was trained on. A text that fits none of its labels gets one all the '
+                'same, with a lower confidence: let a person look below a threshold you choose. ')
+    elif info.get('task'):
+        made = ('For drafts that a person reads before anybody relies on them. It can state what is false, and repeat '
+                'what it was trained on. ')
     else: return words
-    return made + read + 'Not for decisions about people without a person who answers for them.' + (f'\n\n{words}' if words else '')
+    limits = 'Not for decisions about people without a person who answers for them.'
+    return made + read + limits + (f'\n\n{words}' if words else '')
 
 # %% ../../nbs/60_release/10_card.ipynb #c6b922e7
 def _data(corpus)->str:
     info = _json(corpus, 'corpus.json')
     splits = info.get('splits', {})
     if not splits: return ''
-    rows = [[name, s.get('rows'), ', '.join(f'{l} {n:,}' for l, n in (s.get('languages') or {}).items())] for name, s in splits.items()]
+    rows = [[name, s.get('rows'), ', '.join(f'{l} {n:,}' for l, n in (s.get('languages') or {}).items())]
+            for name, s in splits.items()]
     licences = ', '.join(f'{l} ({n:,} rows)' for l, n in _sum(splits, 'licences').items()) or 'not stated'
-    return f'Corpus `{corpus.name}`, sha256 `{corpus.digest[:12]}`.\n\n' + _table(['split', 'rows', 'languages'], rows) + f'\n\nLicence of the texts: {licences}.'
+    return '\n\n'.join([f'Corpus `{corpus.name}`, sha256 `{corpus.digest[:12]}`.',
+                        _table(['split', 'rows', 'languages'], rows), f'Licence of the texts: {licences}.'])
 
 def _training(model, info)->str:
-    rows = [[k, v if not isinstance(v, (dict, list)) else ', '.join(f'{a}={b}' for a, b in v.items() if b not in (None, '', {}, [])) if isinstance(v, dict) else ', '.join(map(str, v))]
-            for k, v in (model.parameters or {}).items() if v not in (None, '', {}, [])]
+    said = lambda v: v not in (None, '', {}, [])
+    def words(v):
+        if isinstance(v, dict): return ', '.join(f'{a}={b}' for a, b in v.items() if said(b))
+        return ', '.join(map(str, v)) if isinstance(v, list) else v
+    rows = [[k, words(v)] for k, v in (model.parameters or {}).items() if said(v)]
     rows += [['seed', str(model.seed)]] if model.seed is not None and 'seed' not in (model.parameters or {}) else []
     return _table(['setting', 'value'], rows)
 
 # %% ../../nbs/60_release/10_card.ipynb #d1faf750
-def _numbers(metrics:dict)->dict: return {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+def _numbers(metrics:dict)->dict:
+    return {k: v for k, v in (metrics or {}).items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 def _candidates(report:dict)->str:
     candidates = report.get('candidates') or []
     names = list(dict.fromkeys(k for c in candidates for k in _numbers(c.get('metrics'))))[:12]
     between = lambda c: ' to '.join(f'{v:.4g}' for v in c.get('interval') or ())
     return _table(['candidate', 'family', f"{report.get('primary')}, interval", *names],
-                  [[c.get('name'), c.get('family'), between(c), *(_numbers(c.get('metrics')).get(k) for k in names)] for c in candidates])
+                  [[c.get('name'), c.get('family'), between(c), *(_numbers(c.get('metrics')).get(k) for k in names)]
+                   for c in candidates])
 
 def _slices(report:dict, name:str)->str:
     "A table of one candidate's score in each slice."
     rows = [s for s in report.get('slices') or [] if name in (s.get('scores') or {})]
-    return _table(['slice', 'value', 'items', report.get('primary')], [[s['by'], s['value'], s['items'], s['scores'][name]] for s in rows[:60]])
+    return _table(['slice', 'value', 'items', report.get('primary')],
+                  [[s['by'], s['value'], s['items'], s['scores'][name]] for s in rows[:60]])
 
 def _evaluation(model, report_artifact)->str:
     report = _json(report_artifact, 'report.json')
     table = _candidates(report)
     if not table: return ''
     own = next((c for c in report['candidates'] if c.get('digest') == model.digest), {})
-    calibration, slices = _numbers(own.get('metrics')).get('expected_calibration_error'), _slices(report, own.get('name'))
+    calibration = _numbers(own.get('metrics')).get('expected_calibration_error')
+    slices = _slices(report, own.get('name'))
+    gap = 'the gap between confidence and accuracy, weighted by how often each confidence occurs'
     return '\n\n'.join(filter(None, [
-        f"On the test split, which chose nothing. Chosen on validation by {report.get('primary')}: `{report.get('chosen')}`. Report sha256 `{report_artifact.digest[:12]}`.", table,
-        calibration is not None and f'Expected calibration error {calibration:.4f}: the gap between confidence and accuracy, weighted by how often each confidence occurs.',
+        f"On the test split, which chose nothing. Chosen on validation by {report.get('primary')}: "
+        f"`{report.get('chosen')}`. Report sha256 `{report_artifact.digest[:12]}`.", table,
+        calibration is not None and f'Expected calibration error {calibration:.4f}: {gap}.',
         slices and f'Slices:\n\n{slices}']))
 
 # %% ../../nbs/60_release/10_card.ipynb #b9a4427e
@@ -99,15 +121,23 @@ def _measurements(model)->str:
     values = _numbers(model.measurements) | dict(bytes_on_disk=size)
     machine = model.manifest.get('environment', {})
     packages = ', '.join(f'{k} {v}' for k, v in machine.get('packages', {}).items())
-    return _table(['measured', 'value'], [[k.replace('_', ' '), v] for k, v in values.items()]) + f"\n\nMade on {machine.get('platform', 'an unknown platform')}, Python {machine.get('python', '?')}, {packages}. Energy was not measured; time on that machine bounds it."
+    place = f"{machine.get('platform', 'an unknown platform')}, Python {machine.get('python', '?')}, {packages}"
+    return (_table(['measured', 'value'], [[k.replace('_', ' '), v] for k, v in values.items()])
+            + f"\n\nMade on {place}. Energy was not measured; time on that machine bounds it.")
 
-_auto = dict(classify='AutoModelForSequenceClassification', generate='AutoModelForCausalLM', masked='AutoModelForMaskedLM')
+_auto = dict(classify='AutoModelForSequenceClassification', generate='AutoModelForCausalLM',
+             masked='AutoModelForMaskedLM')
 
 def _loading(model, info)->str:
-    ours = f"```python\nfrom enterprise_lm.serving.predictor import Predictor\n\npredictor = Predictor('{model.name}-{model.short}')   # this folder\n```"
-    if not (model.path/'config.json').is_file(): return ours + '\n\nThis family is no transformers model: the weights are safetensors or Arrow beside `model.json`, no pickle.'
+    folder = f'{model.name}-{model.short}'
+    ours = f"from enterprise_lm.serving.predictor import Predictor\n\npredictor = Predictor('{folder}')   # this folder"
+    if not (model.path/'config.json').is_file():
+        return (f'```python\n{ours}\n```\n\nThis family is no transformers model; `model.json` says how its files are '
+                'read. There is no pickle.')
     auto = _auto['masked' if info.get('objective') == 'masked' else info.get('task', 'generate')]
-    return ours + f"\n\nWithout this library:\n\n```python\nfrom transformers import AutoTokenizer, {auto}\n\nmodel = {auto}.from_pretrained('{model.name}-{model.short}')\ntokenizer = AutoTokenizer.from_pretrained('{model.name}-{model.short}')\n```"
+    theirs = (f"from transformers import AutoTokenizer, {auto}\n\nmodel = {auto}.from_pretrained('{folder}')\n"
+              f"tokenizer = AutoTokenizer.from_pretrained('{folder}')")
+    return f'```python\n{ours}\n```\n\nWithout this library:\n\n```python\n{theirs}\n```'
 
 # %% ../../nbs/60_release/10_card.ipynb #c33ba848
 def _head(model, info, corpus, report_artifact, licence:str)->str:
@@ -115,11 +145,15 @@ def _head(model, info, corpus, report_artifact, licence:str)->str:
     from huggingface_hub import EvalResult, ModelCardData
     report, task = _json(report_artifact, 'report.json'), _hub_task.get(info.get('task'), 'other')
     own = next((c for c in report.get('candidates') or [] if c.get('digest') == model.digest), {})
-    languages = [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages') if l not in ('und', 'unknown')]
-    results = [EvalResult(task_type=task, dataset_type=corpus.name, dataset_name=corpus.name, dataset_split='test', metric_type=k, metric_value=round(v, 6))
+    languages = [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages')
+                 if l not in ('und', 'unknown')]
+    results = [EvalResult(task_type=task, dataset_type=corpus.name, dataset_name=corpus.name, dataset_split='test',
+                          metric_type=k, metric_value=round(v, 6))
                for k, v in _numbers(own.get('metrics')).items()] if corpus else []
-    data = ModelCardData(language=languages or None, license=licence or 'other', license_name=None if licence else 'not-stated', pipeline_tag=task,
-                         library_name='transformers' if (model.path/'config.json').is_file() else 'enterprise_lm', tags=['enterprise_lm', str(info.get('family', 'unknown'))],
+    data = ModelCardData(language=languages or None, license=licence or 'other',
+                         license_name=None if licence else 'not-stated', pipeline_tag=task,
+                         library_name='transformers' if (model.path/'config.json').is_file() else 'enterprise_lm',
+                         tags=['enterprise_lm', str(info.get('family', 'unknown'))],
                          model_name=model.name, datasets=None, eval_results=results or None)
     return f'---\n{data.to_yaml()}\n---\n'
 
@@ -133,8 +167,10 @@ def write_card(
 )->str: # README.md
     "Return the model card as Markdown with a YAML head; what the artifacts do not say is left out."
     info = _json(model, 'model.json')
-    texts = (_what(model, info, corpus), _use(info, corpus, use), _data(corpus), _training(model, info), _evaluation(model, report),
-             _measurements(model), _loading(model, info), f'```\n{lineage(model, root)}\n```\n\nsha256 of the model `{model.digest}`.')
+    texts = (_what(model, info, corpus), _use(info, corpus, use), _data(corpus), _training(model, info),
+             _evaluation(model, report),
+             _measurements(model), _loading(model, info),
+             f'```\n{lineage(model, root)}\n```\n\nsha256 of the model `{model.digest}`.')
     body = [f'## {title}\n\n{text}\n' for title, text in zip(card_sections, texts) if text]
     return '\n'.join([_head(model, info, corpus, report, licence) + f'\n# {model.name}\n', *body])
 
@@ -151,6 +187,7 @@ def missing_sections(
     from huggingface_hub import ModelCard
     try: head = ModelCard(card).data.to_dict() if card.startswith('---') else {}
     except Exception: head = {}   # whatever YAML or the hub's classes cannot read is no head
-    lacking = [f'head: {field}' for field in ('language', 'license', 'pipeline_tag', 'model-index') if not head.get(field)]
+    lacking = [f'head: {field}'
+               for field in ('language', 'license', 'pipeline_tag', 'model-index') if not head.get(field)]
     found = _bodies(card)
     return lacking + [title for title in card_sections if is_blank(found.get(title, '').strip('`\n '))]

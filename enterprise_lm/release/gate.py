@@ -39,12 +39,15 @@ class Decision:
     def __str__(self):
         mark = lambda c: 'passed' if c.passed else 'FAILED' if c.required else 'noted'
         wide = max((len(c.name) for c in self.checks), default=0)
-        return '\n'.join([f'{mark(c):7} {c.name:{wide}}  {c.detail}' for c in self.checks] + ['released' if self.released else 'not released'])
+        return '\n'.join([f'{mark(c):7} {c.name:{wide}}  {c.detail}' for c in self.checks]
+                         + ['released' if self.released else 'not released'])
 
     def _repr_html_(self):
         mark = lambda c: '✓' if c.passed else '✗' if c.required else '·'
-        rows = ''.join(f'<tr><td>{mark(c)}</td><td>{escape(c.name)}</td><td style="text-align:left">{escape(c.detail)}</td></tr>' for c in self.checks)
-        return f"<table><tr><th></th><th>check</th><th>evidence</th></tr>{rows}</table><b>{'released' if self.released else 'not released'}</b>"
+        rows = ''.join(f'<tr><td>{mark(c)}</td><td>{escape(c.name)}</td><td '
+                       f'style="text-align:left">{escape(c.detail)}</td></tr>' for c in self.checks)
+        head = '<tr><th></th><th>check</th><th>evidence</th></tr>'
+        return f"<table>{head}{rows}</table><b>{'released' if self.released else 'not released'}</b>"
 
 # %% ../../nbs/60_release/20_gate.ipynb #31136112
 def decide(
@@ -71,10 +74,11 @@ def _read_golden(source):
     "Rows of files or of a sample; a golden set with a bad row is an error, because a person wrote it."
     from enterprise_lm.data.files import find_files, records
     from enterprise_lm.data.samples import is_sample, sample_records
-    files = sample_records(source) if is_sample(source) else [(name, records(path, name)) for path, name in find_files(source)]
+    files = sample_records(source) if is_sample(source) else [(n, records(p, n)) for p, n in find_files(source)]
     for name, found in files:
         for record in found:
-            if record.reason or not record.values.get('text'): raise UserError(f"golden set {name}, row {record.row}: {record.reason or 'no text'}; mend the row")
+            if record.reason or not record.values.get('text'):
+                raise UserError(f"golden set {name}, row {record.row}: {record.reason or 'no text'}; mend the row")
             yield record.values
 
 # %% ../../nbs/60_release/20_gate.ipynb #b31282fb
@@ -84,19 +88,26 @@ def golden_check(
     minimum:float|None=None, # share that must be right; the setting when None
 )->Check: # whether enough was right
     "Check a model against the golden set: right labels of a classifier, finite log-probabilities of a language model."
-    if golden is None: return Check('golden set', False, 'none was given: write down what must never go wrong, with its label', required=False)
+    if golden is None:
+        return Check('golden set', False, 'none was given: write down what must never go wrong, with its label',
+                     required=False)
     rows = golden_rows(golden)
     minimum = get_settings().release.golden_minimum if minimum is None else minimum
     texts = [r['text'] for r in rows]
     if not hasattr(model, 'predict_proba'):
         broken = [t for t, p in zip(texts, model.log_prob(texts)) if not math.isfinite(p)]
-        return Check('golden set', not broken, f'{len(texts) - len(broken)} of {len(texts)} golden texts have a finite log-probability')
-    if any(r['label'] is None for r in rows): raise UserError("the golden set of a classifier needs a label in every row")
+        return Check('golden set', not broken,
+                     f'{len(texts) - len(broken)} of {len(texts)} golden texts have a finite log-probability')
+    if any(r['label'] is None for r in rows):
+        raise UserError("the golden set of a classifier needs a label in every row")
     from enterprise_lm.data.privacy import redact
     answers = [model.labels[i] for i in model.predict_proba(texts).argmax(1)]
-    wrong = [f"{shorten(redact(r['text']), 40)!r} is {r['label']}, not {a}" for r, a in zip(rows, answers) if a != r['label']]
+    wrong = [f"{shorten(redact(r['text']), 40)!r} is {r['label']}, not {a}"
+             for r, a in zip(rows, answers) if a != r['label']]
     share = 1 - len(wrong) / len(rows)
-    return Check('golden set', share >= minimum, f'{len(rows) - len(wrong)} of {len(rows)} right ({share:.1%}, {minimum:.0%} needed)' + (f"; e.g. {'; '.join(wrong[:3])}" if wrong else ''))
+    examples = f"; e.g. {'; '.join(wrong[:3])}" if wrong else ''
+    return Check('golden set', share >= minimum,
+                 f'{len(rows) - len(wrong)} of {len(rows)} right ({share:.1%}, {minimum:.0%} needed){examples}')
 
 # %% ../../nbs/60_release/20_gate.ipynb #cb5b4ad7
 def incumbent(
@@ -117,7 +128,8 @@ def comparison_check(
 )->Check: # whether the candidate is not worse
     "Check the paired comparison of the candidate with the champion."
     if comparison is None: return Check('not worse than the champion', True, 'there is no champion yet')
-    return Check('not worse than the champion', comparison.verdict in ('better', 'not worse'), comparison.sentence('the candidate', against))
+    return Check('not worse than the champion', comparison.verdict in ('better', 'not worse'),
+                 comparison.sentence('the candidate', against))
 
 # %% ../../nbs/60_release/20_gate.ipynb #0873b6ff
 def card_check(
@@ -125,7 +137,8 @@ def card_check(
 )->Check: # whether it is complete
     "Check that a model card lacks nothing."
     lacking = missing_sections(card)
-    return Check('model card complete', not lacking, f"missing: {', '.join(lacking)}" if lacking else 'every section is there')
+    return Check('model card complete', not lacking,
+                 f"missing: {', '.join(lacking)}" if lacking else 'every section is there')
 
 def privacy_check(
     texts:dict, # {what: text or list of texts}, e.g. card and examples
@@ -133,9 +146,12 @@ def privacy_check(
     "Check that texts which leave the house hold no personal data."
     from enterprise_lm.data.privacy import find_personal
     found = [f'{what} {number}: {span.type}' for what, many in texts.items()
-             for number, text in enumerate([many] if isinstance(many, str) else many, 1) for span in find_personal(text)]
+             for number, text in enumerate([many] if isinstance(many, str) else many, 1)
+             for span in find_personal(text)]
     counted = sum(1 if isinstance(many, str) else len(many) for many in texts.values())
-    return Check('no personal data', not found, f"{len(found)} found, first {', '.join(found[:3])}" if found else f"none in {counted} texts ({', '.join(texts)})")
+    return Check('no personal data', not found,
+                 f"{len(found)} found, first {', '.join(found[:3])}" if found else
+                 f"none in {counted} texts ({', '.join(texts)})")
 
 def integrity_check(
     *artifacts, # Artifacts
@@ -149,7 +165,8 @@ def integrity_check(
         seen.add(artifact.digest)
         problems += [f'{artifact}: {p}' for p in artifact.verify()]
         queue += filter(None, (find(p['digest'], root) for p in artifact.parents))
-    return Check('artifacts verified', not problems, '; '.join(problems[:3]) if problems else f'{len(seen)} artifacts are as they were sealed')
+    return Check('artifacts verified', not problems,
+                 '; '.join(problems[:3]) if problems else f'{len(seen)} artifacts are as they were sealed')
 
 # %% ../../nbs/60_release/20_gate.ipynb #b3e94c92
 def release(
@@ -167,10 +184,12 @@ def release(
     settings = settings or get_settings()
     root, decision = root or settings.folder('artifacts'), decide(checks)
     version = register(artifact, model_name, settings)
-    record = dict(name=model_name, version=version, released=decision.released, reasons=decision.reasons, checks=decision.rows(),
+    record = dict(name=model_name, version=version, released=decision.released, reasons=decision.reasons,
+                  checks=decision.rows(),
                   model=artifact.digest, report=report.digest if report else None)
     made_from = [artifact, *([report] if report else []), *parents]
-    with draft('release', model_name, parents=made_from, parameters=dict(name=model_name, version=version), root=root) as d:
+    with draft('release', model_name, parents=made_from, parameters=dict(name=model_name, version=version),
+               root=root) as d:
         (d.path/'release.json').write_text(json.dumps(record, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
         if card:
             (d.path/'measured').mkdir()

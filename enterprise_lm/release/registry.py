@@ -18,7 +18,8 @@ from .tracking import experiment, tracking_client, writing
 # %% ../../nbs/60_release/05_registry.ipynb #9f80ae5a
 _queries = dict(
     models='SELECT name FROM registered_models ORDER BY name',
-    versions="SELECT version, creation_time, run_id FROM model_versions WHERE name = :name AND current_stage <> 'Deleted_Internal'",
+    versions='''SELECT version, creation_time, run_id FROM model_versions
+                WHERE name = :name AND current_stage <> 'Deleted_Internal' ''',
     tags='SELECT version, key, value FROM model_version_tags WHERE name = :name',
     aliases='SELECT alias, version FROM registered_model_aliases WHERE name = :name')
 
@@ -30,7 +31,8 @@ def _read_sqlite(path:Path, query:str, name:str)->list:
             return database.execute(_queries[query], dict(name=name)).fetchall()
     except sqlite3.Error as error:
         if 'no such table' in str(error): return []
-        raise WorkError(f"{path} cannot be read as MLflow's database ({error}): restore it, or remove it and register again") from None
+        raise WorkError(f"{path} cannot be read as MLflow's database ({error}): restore it, or remove it and register "
+                        "again") from None
 
 def _read_database(settings, query:str, name:str)->list:
     "The same from any other database SQLAlchemy knows."
@@ -38,14 +40,16 @@ def _read_database(settings, query:str, name:str)->list:
     from enterprise_lm.core.store import engine
     database = engine(replace(settings, workspace=replace(settings.workspace, database=settings.tracking_uri)))
     if not inspect(database).has_table('registered_models'): return []
-    with database.connect() as connection: return [tuple(r) for r in connection.execute(text(_queries[query]), dict(name=name))]
+    with database.connect() as connection:
+        return [tuple(r) for r in connection.execute(text(_queries[query]), dict(name=name))]
 
 # %% ../../nbs/60_release/05_registry.ipynb #821534fc
 def _authorisation(user:str, password:str)->dict:
     "The header MLflow's own client would send."
     from base64 import b64encode
     token = os.environ.get('MLFLOW_TRACKING_TOKEN', '')
-    user, password = user or os.environ.get('MLFLOW_TRACKING_USERNAME', ''), password or os.environ.get('MLFLOW_TRACKING_PASSWORD', '')
+    user = user or os.environ.get('MLFLOW_TRACKING_USERNAME', '')
+    password = password or os.environ.get('MLFLOW_TRACKING_PASSWORD', '')
     if user: return {'Authorization': 'Basic ' + b64encode(f'{user}:{password}'.encode()).decode()}
     return {'Authorization': f'Bearer {token}'} if token else {}
 
@@ -62,9 +66,11 @@ def _get(uri:str, call:str, **values)->dict:
         with urlopen(request, timeout=10) as answer: return json.load(answer)
     except HTTPError as error:
         if error.code == 404: return {}
-        raise WorkError(f"the tracking server {address} answered {error.code} to {call}: check [tracking] uri and its credentials") from None
+        raise WorkError(f"the tracking server {address} answered {error.code} to {call}: check [tracking] uri and its "
+                        "credentials") from None
     except (URLError, OSError, ValueError) as error:
-        raise WorkError(f"the tracking server {address} does not answer ({getattr(error, 'reason', error)}): start it or mend [tracking] uri") from None
+        raise WorkError(f"the tracking server {address} does not answer ({getattr(error, 'reason', error)}): start it "
+                        "or mend [tracking] uri") from None
 
 # %% ../../nbs/60_release/05_registry.ipynb #62c8d87e
 def _paged(uri:str, call:str, key:str, **values):
@@ -78,9 +84,11 @@ def _paged(uri:str, call:str, key:str, **values):
 
 def _read_server(uri:str, query:str, name:str)->list:
     "Rows of one query from a tracking server."
-    if query == 'models': return sorted((m['name'],) for m in _paged(uri, 'registered-models/search', 'registered_models'))
+    if query == 'models':
+        return sorted((m['name'],) for m in _paged(uri, 'registered-models/search', 'registered_models'))
     if query == 'aliases':
-        return [(a['alias'], a['version']) for a in _get(uri, 'registered-models/get', name=name).get('registered_model', {}).get('aliases', ())]
+        return [(a['alias'], a['version'])
+                for a in _get(uri, 'registered-models/get', name=name).get('registered_model', {}).get('aliases', ())]
     found = list(_paged(uri, 'model-versions/search', 'model_versions', filter=f"name='{name}'"))
     if query == 'versions': return [(v['version'], int(v.get('creation_timestamp', 0)), v.get('run_id')) for v in found]
     return [(v['version'], t['key'], t.get('value', '')) for v in found for t in v.get('tags', ())]
@@ -95,7 +103,8 @@ def _read(settings, query:str, name:str='')->list:
 # %% ../../nbs/60_release/05_registry.ipynb #b5f4e9cc
 def _named(model_name:str)->str:
     "`model_name`, if a model can be called that."
-    if not re.fullmatch(r'\w[\w.-]*', str(model_name)): raise UserError(f"model name {model_name!r}: use letters, digits, '-', '_' and '.'")
+    if not re.fullmatch(r'\w[\w.-]*', str(model_name)):
+        raise UserError(f"model name {model_name!r}: use letters, digits, '-', '_' and '.'")
     return model_name
 
 def model_names(
@@ -118,10 +127,12 @@ def versions(
 )->list[dict]: # version, aliases, kind, name, digest, path, time, tags, run; oldest first
     "Return one row for each version of `model_name`."
     settings, tags = settings or get_settings(), {}
-    for version, key, value in _read(settings, 'tags', _named(model_name)): tags.setdefault(str(version), {})[key] = value
+    for version, key, value in _read(settings, 'tags', _named(model_name)):
+        tags.setdefault(str(version), {})[key] = value
     named, own = get_aliases(model_name, settings), ('kind', 'name', 'digest', 'path')
     return [dict(version=str(version), aliases=[a for a, v in named.items() if v == str(version)],
-                 **{k: tags.get(str(version), {}).get(k, '') for k in own}, time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(stamp / 1000)),
+                 **{k: tags.get(str(version), {}).get(k, '') for k in own},
+                 time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(stamp / 1000)),
                  tags={k: v for k, v in tags.get(str(version), {}).items() if k not in own}, run=run or '')
             for version, stamp, run in sorted(_read(settings, 'versions', model_name), key=lambda r: int(r[0]))]
 
@@ -137,7 +148,8 @@ def fingerprint(
 def _place(client, settings, artifact:Artifact, model_name:str)->tuple[str, str|None]:
     "Where the new version lies, and the run that carries it when there is a server."
     if not settings.tracking_uri.startswith('http'): return str(artifact.path), None
-    run = client.create_run(experiment(client, settings), run_name=f'register {model_name}', tags=dict(digest=artifact.digest))
+    run = client.create_run(experiment(client, settings), run_name=f'register {model_name}',
+                            tags=dict(digest=artifact.digest))
     client.log_artifacts(run.info.run_id, str(artifact.path), 'artifact')
     client.set_terminated(run.info.run_id)
     return f'{run.info.artifact_uri}/artifact', run.info.run_id
@@ -159,8 +171,10 @@ def register(
             if model_name not in model_names(settings): client.create_registered_model(model_name)
             source, run = _place(client, settings, artifact, model_name)
             own = dict(kind=artifact.kind, name=artifact.name, digest=artifact.digest, path=str(artifact.path))
-            known = [str(client.create_model_version(model_name, source, run, tags={k: str(v) for k, v in (tags or {}).items()} | own).version)]
-        if alias and get_aliases(model_name, settings).get(alias) != known[0]: client.set_registered_model_alias(model_name, alias, known[0])
+            known = [str(client.create_model_version(model_name, source, run,
+                                                     tags={k: str(v) for k, v in (tags or {}).items()} | own).version)]
+        if alias and get_aliases(model_name, settings).get(alias) != known[0]:
+            client.set_registered_model_alias(model_name, alias, known[0])
     return known[0]
 
 # %% ../../nbs/60_release/05_registry.ipynb #4a1f0fe8
@@ -169,9 +183,12 @@ def _version(model_name:str, wanted:str, settings)->dict:
     rows = versions(model_name, settings)
     if not rows:
         names = ', '.join(model_names(settings)) or 'none yet'
-        raise UserError(f"no model `{model_name}` is registered (registered: {names}): run the pipeline that releases it, or name another")
+        raise UserError(f"no model `{model_name}` is registered (registered: {names}): run the pipeline that releases "
+                        "it, or name another")
     found = [r for r in rows if str(wanted) == r['version'] or wanted in r['aliases']]
-    if not found: raise unknown('version or alias', str(wanted), [a for r in rows for a in r['aliases']] + [r['version'] for r in rows], f'model {model_name}')
+    if not found:
+        raise unknown('version or alias', str(wanted),
+                      [a for r in rows for a in r['aliases']] + [r['version'] for r in rows], f'model {model_name}')
     return found[0]
 
 def promote(
@@ -199,7 +216,9 @@ def rollback(
     client = tracking_client(settings)
     with writing(settings):
         now = get_aliases(model_name, settings)
-        if 'previous' not in now: raise UserError(f"model {model_name} has no previous champion to roll back to: promote a version by its number")
+        if 'previous' not in now:
+            raise UserError(f"model {model_name} has no previous champion to roll back to: promote a version by its "
+                            "number")
         client.set_registered_model_alias(model_name, 'champion', now['previous'])
         client.set_registered_model_alias(model_name, 'previous', now['champion'])
     return get_aliases(model_name, settings)
@@ -215,7 +234,8 @@ def _fetch(row:dict, settings, root)->Artifact|None:
         client = tracking_client(settings)
         with writing(settings): client.download_artifacts(row['run'], 'artifact', folder)
         artifact = load(Path(folder)/'artifact', row['kind'])
-        if artifact.digest != row['digest']: raise WorkError(f"the server holds {artifact} where {row['digest'][:12]} was registered: register it again")
+        if artifact.digest != row['digest']:
+            raise WorkError(f"the server holds {artifact} where {row['digest'][:12]} was registered: register it again")
         artifact.path.rename(place/f'{artifact.name}-{artifact.short}')
     return find(row['digest'], root or settings.folder('artifacts'))
 
@@ -225,13 +245,18 @@ def resolve(
     settings=None,          # Settings; those of the working folder when None
     root=None,              # folder of artifacts; the workspace's when None
 )->Artifact: # verified
-    "Return the artifact `version` points to; raises `UserError` when the name, the version or the folder does not exist."
+    "Return the artifact `version` points to; raises `UserError` when name, version or folder does not exist."
     settings = settings or get_settings()
     row, place = _version(model_name, version, settings), root or settings.folder('artifacts')
     known = Path(row['path'])
-    artifact = find(row['digest'], place) or (known if (known/'manifest.json').is_file() else None) or _fetch(row, settings, root)
+    artifact = find(row['digest'], place) or (known if (known/'manifest.json').is_file() else None)
+    artifact = artifact or _fetch(row, settings, root)
     if artifact is None:
-        raise UserError(f"version {row['version']} of {model_name} is {row['kind']} {row['name']}@{row['digest'][:12]}, and it is not in {place}: copy its folder back, or run the pipeline that made it")
+        raise UserError(f"version {row['version']} of {model_name} is {row['kind']} "
+                        f"{row['name']}@{row['digest'][:12]}, and it is not in {place}: copy its "
+                        "folder back, or run the pipeline that made it")
     artifact = load(artifact, verify=True)
-    if artifact.digest != row['digest']: raise UserError(f"{artifact.path} is {artifact.short}, and version {row['version']} of {model_name} is {row['digest'][:12]}: copy the right folder back")
+    if artifact.digest != row['digest']:
+        raise UserError(f"{artifact.path} is {artifact.short}, and version {row['version']} of {model_name} is "
+                        f"{row['digest'][:12]}: copy the right folder back")
     return artifact

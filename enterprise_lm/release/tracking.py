@@ -12,7 +12,8 @@ from ..core.errors import WorkError
 from ..core.settings import get_settings
 
 # %% ../../nbs/60_release/00_tracking.ipynb #f87e640e
-_quiet = dict(MLFLOW_DISABLE_TELEMETRY='true', DO_NOT_TRACK='true', GIT_PYTHON_REFRESH='quiet', MLFLOW_HTTP_REQUEST_MAX_RETRIES='2',
+_quiet = dict(MLFLOW_DISABLE_TELEMETRY='true', DO_NOT_TRACK='true', GIT_PYTHON_REFRESH='quiet',
+              MLFLOW_HTTP_REQUEST_MAX_RETRIES='2',
               MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR='false', MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT='true')
 
 def tracking_client(
@@ -39,7 +40,8 @@ def writing(settings):
         fcntl.flock(lock, fcntl.LOCK_EX)
         try: yield
         except MlflowException as error:
-            raise WorkError(f"MLflow refused: {' '.join(str(error).split())[:300]}; check [tracking] uri and try again") from error
+            said = ' '.join(str(error).split())[:300]
+            raise WorkError(f"MLflow refused: {said}; check [tracking] uri and try again") from error
 
 def experiment(client, settings)->str:
     "Return the id of the workspace's experiment, made if it is not there."
@@ -51,13 +53,15 @@ def experiment(client, settings)->str:
 # %% ../../nbs/60_release/00_tracking.ipynb #b7856a46
 class _Log:
     "Called with a step and metrics; sends them in batches."
-    def __init__(self, client, run, every:float): self.client, self.run, self.every, self.waiting, self.sent = client, run, every, [], time.monotonic()
+    def __init__(self, client, run, every:float):
+        self.client, self.run, self.every, self.waiting, self.sent = client, run, every, [], time.monotonic()
 
     def __call__(self, step:int, metrics:dict):
         if self.client is None: return
         from mlflow.entities import Metric
         now = int(time.time() * 1000)
-        self.waiting += [Metric(str(k).replace('@', '_'), float(v), now, int(step)) for k, v in metrics.items() if isinstance(v, (int, float))]
+        self.waiting += [Metric(str(k).replace('@', '_'), float(v), now, int(step))
+                         for k, v in metrics.items() if isinstance(v, (int, float))]
         if time.monotonic() - self.sent > self.every: self._tell(self.flush)
 
     def flush(self):
@@ -70,7 +74,8 @@ class _Log:
     def _tell(self, call, *values):
         import warnings
         try: call(*values)
-        except Exception as error: warnings.warn(f'metrics of this run did not reach MLflow ({type(error).__name__}); the work goes on')
+        except Exception as error:
+            warnings.warn(f'metrics of this run did not reach MLflow ({type(error).__name__}); the work goes on')
 
 # %% ../../nbs/60_release/00_tracking.ipynb #9686cb9c
 def _start(name:str, parameters:dict|None, settings)->tuple:

@@ -21,9 +21,10 @@ from .predictor import Predictor, readable
 def lenient(
     encoding:str, # e.g. 'utf-8' or 'gb18030'
 )->str: # the name of a codec that never fails
-    "Return a codec that reads `encoding` and turns each wrong byte into a lone surrogate; UTF-16 and UTF-32 stay as they are."
+    "Return a codec that reads `encoding` and makes each wrong byte a lone surrogate; UTF-16 and UTF-32 stay strict."
     try: real = codecs.lookup(encoding).name
-    except (LookupError, TypeError): raise unknown('encoding', encoding, ('utf-8', 'utf-16', 'gb18030', 'big5', 'cp1252')) from None
+    except (LookupError, TypeError):
+        raise unknown('encoding', encoding, ('utf-8', 'utf-16', 'gb18030', 'big5', 'cp1252')) from None
     if real.startswith(('utf-16', 'utf-32')): return real
     codecs.register(_find_lenient)   # registering twice is harmless: the first answer is cached
     return f'lenient-{"utf-8-sig" if real == "utf-8" else real}'
@@ -33,8 +34,9 @@ def _find_lenient(name:str):
     if not name.startswith('lenient_'): return None
     real = name.removeprefix('lenient_')
     decoder = codecs.getincrementaldecoder(real)
-    return codecs.CodecInfo(codecs.getencoder(real), lambda data, errors='strict': codecs.getdecoder(real)(data, 'surrogateescape'),
-                            name=name.replace('_', '-'), incrementaldecoder=lambda errors='strict': decoder('surrogateescape'))
+    decode = lambda data, errors='strict': codecs.getdecoder(real)(data, 'surrogateescape')
+    return codecs.CodecInfo(codecs.getencoder(real), decode, name=name.replace('_', '-'),
+                            incrementaldecoder=lambda errors='strict': decoder('surrogateescape'))
 
 # %% ../../nbs/70_serving/10_batch.ipynb #b2f0825b
 def _escaped(text:str)->bool: return any('\udc80' <= c <= '\udcff' for c in text)
@@ -42,10 +44,12 @@ def _escaped(text:str)->bool: return any('\udc80' <= c <= '\udcff' for c in text
 def _row(record:Record, which:dict, longest:int, encoding:str)->dict:
     "What is to be answered, or why it cannot be."
     value, key = record.values.get(which.get('text')), record.values.get(which.get('id'))
-    reason = record.reason or (f'bytes that are not {encoding}' if isinstance(value, str) and _escaped(value) else text_problem(value))
+    reason = record.reason or (f'bytes that are not {encoding}'
+                               if isinstance(value, str) and _escaped(value) else text_problem(value))
     if not reason and len(value) > longest: reason = f'text of {len(value):,} characters; the limit is {longest:,}'
     if not reason: return dict(row=record.row, id=None if key is None else readable(str(key)), text=value)
-    return dict(row=record.row, reason=reason, raw=readable(record.raw or json.dumps(record.values, ensure_ascii=False, default=str)))
+    return dict(row=record.row, reason=reason,
+                raw=readable(record.raw or json.dumps(record.values, ensure_ascii=False, default=str)))
 
 def _rows(path:Path, text:str, format:str, encoding:str, longest:int):
     "Yield one dict for each row of a file."
@@ -64,7 +68,8 @@ def _rows(path:Path, text:str, format:str, encoding:str, longest:int):
 # %% ../../nbs/70_serving/10_batch.ipynb #94d1d3ee
 def _answer(predictor:Predictor, texts:list[str], sampling:dict)->list[dict]:
     "The new columns of each text."
-    if predictor.task == 'generate': return [dict(completion=readable(predictor.complete(t, **sampling))) for t in texts]
+    if predictor.task == 'generate':
+        return [dict(completion=readable(predictor.complete(t, **sampling))) for t in texts]
     return [dict(label=a['label'], confidence=round(a['confidence'], 6)) for a in predictor.classify(texts, top_k=1)]
 
 def _one_by_one(predictor, rows:list[dict], sampling:dict)->list[dict]:
@@ -74,14 +79,18 @@ def _one_by_one(predictor, rows:list[dict], sampling:dict)->list[dict]:
         try: found.append(row | _answer(predictor, [row['text']], sampling)[0])
         except Exception as error:
             failures.append(error)
-            found.append(dict(row=row['row'], reason=f'the model failed on it ({type(error).__name__})', raw=json.dumps(dict(text=row['text']), ensure_ascii=False)))
-    if len(failures) == len(rows): raise WorkError(f"{predictor} failed on each of {len(rows)} rows ({type(failures[0]).__name__}): roll back or train it again") from failures[0]
+            found.append(dict(row=row['row'], reason=f'the model failed on it ({type(error).__name__})',
+                              raw=json.dumps(dict(text=row['text']), ensure_ascii=False)))
+    if len(failures) == len(rows):
+        raise WorkError(f"{predictor} failed on each of {len(rows)} rows ({type(failures[0]).__name__}): roll back or "
+                        "train it again") from failures[0]
     return found
 
 def _answered(predictor, rows:list[dict], sampling:dict)->list[dict]:
     "The rows of a chunk, each with its answer or its reason, in order."
     good = [r for r in rows if 'reason' not in r]
-    try: answers = [r | a for r, a in zip(good, _answer(predictor, [r['text'] for r in good], sampling))] if good else []
+    try:
+        answers = [r | a for r, a in zip(good, _answer(predictor, [r['text'] for r in good], sampling))] if good else []
     except Exception: answers = _one_by_one(predictor, good, sampling)
     found = {r['row']: r for r in answers}
     return [r if 'reason' in r else found[r['row']] for r in rows]
@@ -110,11 +119,14 @@ def _open_journal(folder:Path, key:str)->int:
     try: fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(held)
-        raise UserError(f"another job is writing the same output (its parts are in {folder}): wait for it, or name another output") from None
+        raise UserError(f"another job is writing the same output (its parts are in {folder}): wait for it, or name "
+                        "another output") from None
     note = folder/'job.txt'
     known = note.read_text() if note.is_file() else ''
     if known != key:
-        if known: print('the input, the model or an option changed since this job was interrupted: starting afresh', file=sys.stderr)
+        if known:
+            print('the input, the model or an option changed since this job was interrupted: starting afresh',
+                  file=sys.stderr)
         for path in folder.iterdir(): path.unlink()
         note.with_suffix('.tmp').write_text(key)
         note.with_suffix('.tmp').replace(note)
@@ -131,7 +143,8 @@ def _write_lines(path:Path, parts, columns:dict, format:str):
         writer = csv.writer(file, delimiter='\t' if format == 'tsv' else ',', lineterminator='\n')
         if format != 'jsonl': writer.writerow(columns)
         for rows in parts:
-            if format == 'jsonl': file.writelines(json.dumps({c: r[c] for c in columns}, ensure_ascii=False) + '\n' for r in rows)
+            if format == 'jsonl':
+                file.writelines(json.dumps({c: r[c] for c in columns}, ensure_ascii=False) + '\n' for r in rows)
             else: writer.writerows([['' if r[c] is None else r[c] for c in columns] for r in rows])
 
 def _write_parquet(path:Path, parts, columns:dict):
@@ -145,7 +158,8 @@ def _write_parquet(path:Path, parts, columns:dict):
 
 def _assemble(journal:Path, parts:int, output:Path, rejected:Path, task:str):
     "Write output and rejected rows from the parts, each by a rename."
-    stored = lambda wanted: ([r for r in _read_part(journal/f'{n:08}.jsonl') if ('reason' in r) == wanted] for n in range(parts))
+    stored = lambda wanted: ([r for r in _read_part(journal/f'{n:08}.jsonl') if ('reason' in r) == wanted]
+                             for n in range(parts))
     draft, format = journal/'output.tmp', output.suffix.lower()[1:].replace('ndjson', 'jsonl')
     if format == 'parquet': _write_parquet(draft, stored(False), _columns[task])
     else: _write_lines(draft, stored(False), _columns[task], format)
@@ -166,13 +180,17 @@ def _predictor(model, settings)->Predictor:
 def _checked(input, output, format:str)->tuple[Path, Path]:
     "Input and output as paths, once they make sense."
     source, target = Path(str(input)).expanduser(), Path(str(output)).expanduser()
-    if not source.is_file(): raise UserError(f"there is no file at {source}: give one csv, tsv, jsonl, parquet or txt file")
+    if not source.is_file():
+        raise UserError(f"there is no file at {source}: give one csv, tsv, jsonl, parquet or txt file")
     file_format(source, format)
     if target.suffix.lower() not in ('.jsonl', '.ndjson', '.csv', '.tsv', '.parquet'):
         raise UserError(f"output {target.name}: end its name in .jsonl, .csv, .tsv or .parquet")
-    if target.exists() and source.samefile(target): raise UserError(f"input and output are the same file, {source}: name another output")
+    if target.exists() and source.samefile(target):
+        raise UserError(f"input and output are the same file, {source}: name another output")
     try: target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error: raise UserError(f"cannot make the folder {target.parent} ({error.strerror}): name an output where you may write") from None
+    except OSError as error:
+        raise UserError(f"cannot make the folder {target.parent} ({error.strerror}): name an output where you "
+                        "may write") from None
     return source, target
 
 def _count(path:Path, format:str)->int:
@@ -187,9 +205,17 @@ def _count(path:Path, format:str)->int:
     return total + (last != b'\n')
 
 # %% ../../nbs/70_serving/10_batch.ipynb #925c9bc1
+def _unchanged(source:Path, rows):
+    "The rows, and an error at their end when the file was changed meanwhile."
+    look = lambda: (source.stat().st_mtime_ns, source.stat().st_size)
+    before = look()
+    yield from rows
+    if look() != before: raise WorkError(f"{source} was changed while it was read: run the same call again")
+
 def _work(predictor, rows, journal:Path, chunk:int, sampling:dict)->tuple[int, int, int]:
     "Answer what has no part yet; returns parts, rows answered and rows rejected."
     number = answered = refused = 0
+    chunk = chunk or (256 if predictor.task == 'classify' else 16)
     while True:
         rows_here = list(islice(rows, chunk))
         if not rows_here: return number, answered, refused
@@ -211,21 +237,23 @@ def predict_file(
     sampling:dict|None=None, # of a language model: max_new_tokens, temperature, top_p, seed, stop
     settings=None,       # Settings; those of the working folder when None
 )->dict: # rows answered, rejected, seconds, output
-    "Answer every row of a file; call it again after a kill and it goes on. Rejected rows go to `<output>.rejected.jsonl`."
+    "Answer every row of a file; killed, the same call goes on. Rejected rows go to `<output>.rejected.jsonl`."
     started, settings = time.monotonic(), settings or get_settings()
     source, target = _checked(input, output, format)
-    predictor, stat, sampling = _predictor(model, settings), source.stat(), dict(seed=0) | (sampling or {})
-    longest, chunk = settings.serving.max_text_characters, chunk or (256 if predictor.task == 'classify' else 16)
-    key = data_digest([file_digest(source), predictor.digest or os.urandom(8).hex(), text, format, encoding, chunk, sampling, longest, environment()])
-    journal, rejected = target.with_name(f'.{target.name}.parts'), target.with_name(f'{target.name}.rejected.jsonl')
+    predictor, sampling = _predictor(model, settings), dict(seed=0) | (sampling or {})
+    job = dict(text=text, format=format, encoding=encoding, longest=settings.serving.max_text_characters)
+    model_digest = predictor.digest or os.urandom(8).hex()   # a model in memory alone cannot be known again
+    key = data_digest([file_digest(source), model_digest, job, chunk, sampling, environment()])
+    journal = target.with_name(f'.{target.name}.parts')
     held = _open_journal(journal, key)
     try:
-        rows = track(_rows(source, text, format, encoding, longest), f'predict {source.name}', total=_count(source, format))
-        parts, answered, refused = _work(predictor, rows, journal, chunk, sampling)
-        if (now := source.stat()).st_mtime_ns != stat.st_mtime_ns or now.st_size != stat.st_size:
-            raise WorkError(f"{source} was changed while it was read: run the same call again")
-        _assemble(journal, parts, target, rejected, predictor.task)
+        rows = track(_rows(source, **job), f'predict {source.name}', total=_count(source, format))
+        parts, answered, refused = _work(predictor, _unchanged(source, rows), journal, chunk, sampling)
+        _assemble(journal, parts, target, target.with_name(f'{target.name}.rejected.jsonl'), predictor.task)
         shutil.rmtree(journal, ignore_errors=True)
-    except OSError as error: raise WorkError(f"could not write {target} ({error.strerror or error}): make room or rights there and run it again; what is done is kept") from error
+    except OSError as error:
+        raise WorkError(f"could not write {target} ({error.strerror or error}): make room or rights there and run it "
+                        "again; what is done is kept") from error
     finally: os.close(held)
-    return dict(rows=answered, rejected=refused, seconds=round(time.monotonic() - started, 3), output=str(target))
+    seconds = round(time.monotonic() - started, 3)
+    return dict(rows=answered, rejected=refused, seconds=seconds, output=str(target))

@@ -37,7 +37,9 @@ class Pool:
     def refresh(self)->bool:
         "Bring the predictors in step with the registry; returns whether one was exchanged."
         with self.lock:
-            try: moved = [] if self.fixed else [name for name in self.names or model_names(self.settings) if self._refresh(name)]
+            try:
+                wanted = [] if self.fixed else self.names or model_names(self.settings)
+                moved = [name for name in wanted if self._refresh(name)]
             except Exception as error: moved = self._note('the registry', error)
             if moved or not self.settled: self.changed(self.versions)
             self.settled = True
@@ -49,7 +51,8 @@ class Pool:
         if self.seen.get(name) == print_now: return False
         row = next((r for r in versions(name, self.settings) if self.alias in r['aliases']), None)
         held = self.predictors.get(name)
-        if row is None or held and (held.version, held.digest) == (row['version'], row['digest']): self.seen[name] = print_now; return False
+        if row is None or held and (held.version, held.digest) == (row['version'], row['digest']):
+            self.seen[name] = print_now; return False
         try:
             new = Predictor.load(name, row['version'], self.settings)
             new.classify(['warm']) if new.task == 'classify' else new.complete('warm', 1)
@@ -59,7 +62,8 @@ class Pool:
         return True
 
     def _note(self, what:str, error:Exception)->list:
-        logging.getLogger('enterprise_lm.service').error('%s could not be loaded; what was served before goes on: %s', what, describe_error(error))
+        logging.getLogger('enterprise_lm.service').error('%s could not be loaded; what was served before goes on: %s',
+                                                         what, describe_error(error))
         return []
 
     def watch(self, seconds:float=2.):
@@ -80,13 +84,18 @@ def get(self:Pool,
     "Return the predictor for a request; raises `ApiError` 400, 404 or 503."
     predictors = self.predictors
     served = ', '.join(n for n, p in sorted(predictors.items()) if p.task == task) or 'none'
-    if not predictors: raise ApiError(503, 'not_ready', 'no model is loaded yet: try again, or release one', headers={'retry-after': '2'})
+    if not predictors:
+        raise ApiError(503, 'not_ready', 'no model is loaded yet: try again, or release one',
+                       headers={'retry-after': '2'})
     if name is None:
         fitting = [p for p in predictors.values() if p.task == task]
         if len(fitting) == 1: return fitting[0]
         raise ApiError(400, 'model_needed', f'name the model in `model`; for this call there is: {served}', 'model')
-    if name not in predictors: raise ApiError(404, 'model_not_found', f'no such model is served here; for this call there is: {served}', 'model')
-    if predictors[name].task != task: raise ApiError(400, 'wrong_task', f'model {name} is for another call; for this one there is: {served}', 'model')
+    if name not in predictors:
+        raise ApiError(404, 'model_not_found', f'no such model is served here; for this call there is: {served}',
+                       'model')
+    if predictors[name].task != task:
+        raise ApiError(400, 'wrong_task', f'model {name} is for another call; for this one there is: {served}', 'model')
     return predictors[name]
 
 # %% ../../nbs/70_serving/40_pool.ipynb #ca8515bd
@@ -97,11 +106,14 @@ class Workers:
         queue:int=64,  # requests running or waiting; more are refused
         gauge=None,    # a Prometheus gauge of those
     ):
-        self.pool, self.limit, self.gauge, self.waiting = ThreadPoolExecutor(threads, thread_name_prefix='model'), queue, gauge, 0
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix='model')
+        self.limit, self.gauge, self.waiting = queue, gauge, 0
 
     def check(self):
         "Raise `ApiError` 429 when the queue is full."
-        if self.waiting >= self.limit: raise ApiError(429, 'too_many_requests', f'{self.waiting} requests wait already: try again in a second', headers={'retry-after': '1'})
+        if self.waiting >= self.limit:
+            raise ApiError(429, 'too_many_requests', f'{self.waiting} requests wait already: try again in a second',
+                           headers={'retry-after': '1'})
 
     def _enter(self): self.check(); self._count(1)
 

@@ -31,7 +31,8 @@ class Predictor:
         version:str='',  # its version in the registry; the artifact's short digest when ''
         model=None,      # a Classifier or LanguageModel that is in memory already
     ):
-        if artifact is None and model is None: raise UserError("Predictor needs a model artifact: give its folder, or use Predictor.load(name)")
+        if artifact is None and model is None:
+            raise UserError("Predictor needs a model artifact: give its folder, or use Predictor.load(name)")
         self.artifact = load(artifact, 'model') if artifact is not None else None
         if model is None:
             from enterprise_lm.models.family import load_model
@@ -74,10 +75,13 @@ def classify(self:Predictor,
     texts, labels, found = [readable(t) for t in texts], self.labels, []
     for start in range(0, len(texts), batch_size):
         with self.lock: rows = np.asarray(self.model.predict_proba(texts[start:start+batch_size]))
-        if not np.isfinite(rows).all(): raise WorkError(f"model {self.name} {self.version} gave a probability that is no number: roll back and train it again")
+        if not np.isfinite(rows).all():
+            raise WorkError(f"model {self.name} {self.version} gave a probability that is no number: roll back and "
+                            "train it again")
         for row in rows:
             best = np.argsort(-row, kind='stable')[:top_k or None]
-            found.append(dict(label=labels[best[0]], confidence=float(row[best[0]]), probabilities={labels[i]: float(row[i]) for i in best}))
+            found.append(dict(label=labels[best[0]], confidence=float(row[best[0]]),
+                              probabilities={labels[i]: float(row[i]) for i in best}))
     return found
 
 # %% ../../nbs/70_serving/00_predictor.ipynb #d25add6d
@@ -93,7 +97,8 @@ def stream(self:Predictor,
     "Yield the continuation of `prompt` as it is made."
     self.need('generate')
     stops = [stop] if isinstance(stop, str) else stop
-    pieces = self.model.stream(readable(prompt), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed,
+    pieces = self.model.stream(readable(prompt), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+                               seed=seed,
                                stop=[readable(s) for s in stops or []] or None)
     def each():
         while True:

@@ -39,10 +39,11 @@ def _no_constant(name:str): raise ValueError(f'{name} is no JSON number')
 def read_json(
     body:bytes, # a request's body
 ): # what it holds
-    "Return the JSON value of `body`; raises `ApiError` 400 with a reason for anything that is not strict JSON in UTF-8."
+    "Return the JSON value of `body`; raises `ApiError` 400 with a reason for what is not strict JSON in UTF-8."
     try: return json.loads(body.decode('utf-8'), object_pairs_hook=_once, parse_constant=_no_constant)
     except UnicodeDecodeError as error: reason = f'byte {error.start} is not UTF-8'
-    except json.JSONDecodeError as error: reason = f'{error.msg} at line {error.lineno}, column {error.colno}' if body.strip() else 'it is empty'
+    except json.JSONDecodeError as error:
+        reason = f'{error.msg} at line {error.lineno}, column {error.colno}' if body.strip() else 'it is empty'
     except RecursionError: reason = 'it is nested too deeply'
     except ValueError as error: reason = str(error) if 'digits' not in str(error) else 'a number has too many digits'
     raise ApiError(400, 'invalid_json', f'the body is not JSON that can be read: {reason}')
@@ -61,16 +62,23 @@ def request_schemas(
 )->tuple: # ClassifyRequest, CompletionRequest
     "Return the two pydantic models of a workspace."
     text = Annotated[str, Field(min_length=1, max_length=serving.max_text_characters)]
-    name = (Annotated[str, Field(min_length=1, max_length=200)] | None, Field(None, description='a served model; may be left out when only one fits'))
-    classify = create_model('ClassifyRequest', __base__=_Strict, __validators__=dict(one_of=model_validator(mode='after')(_one_of)),
+    name = (Annotated[str, Field(min_length=1, max_length=200)] | None,
+            Field(None, description='a served model; may be left out when only one fits'))
+    classify = create_model('ClassifyRequest', __base__=_Strict,
+                            __validators__=dict(one_of=model_validator(mode='after')(_one_of)),
         model=name, text=(text | None, Field(None, description='one text')),
-        texts=(Annotated[list[text], Field(min_length=1, max_length=serving.max_texts)] | None, Field(None, description='several texts')),
+        texts=(Annotated[list[text], Field(min_length=1, max_length=serving.max_texts)] | None,
+               Field(None, description='several texts')),
         top_k=(int, Field(5, ge=1, le=1000, description='labels to list with their probability')))
     stop = Annotated[str, Field(min_length=1, max_length=100)]
-    completion = create_model('CompletionRequest', __base__=_Strict, model=name, prompt=(text, Field(description='text to continue')),
-        max_tokens=(int, Field(min(50, serving.max_new_tokens), ge=1, le=serving.max_new_tokens)), temperature=(float, Field(1., ge=0, le=10)),
-        top_p=(float, Field(1., gt=0, le=1)), n=(int, Field(1, ge=1, le=8, description='completions of the same prompt')),
-        seed=(int | None, Field(None, ge=0, lt=2**63, description='fixes the result')), stream=(bool, Field(False, description='server-sent events')),
+    completion = create_model('CompletionRequest', __base__=_Strict, model=name,
+                              prompt=(text, Field(description='text to continue')),
+        max_tokens=(int, Field(min(50, serving.max_new_tokens), ge=1, le=serving.max_new_tokens)),
+        temperature=(float, Field(1., ge=0, le=10)),
+        top_p=(float, Field(1., gt=0, le=1)),
+        n=(int, Field(1, ge=1, le=8, description='completions of the same prompt')),
+        seed=(int | None, Field(None, ge=0, lt=2**63, description='fixes the result')),
+        stream=(bool, Field(False, description='server-sent events')),
         stop=(stop | Annotated[list[stop], Field(max_length=4)] | None, Field(None, description='texts to end before')))
     return classify, completion
 
@@ -81,12 +89,14 @@ def explain(
 )->ApiError: # 422
     "Return the first problem as an `ApiError` that repeats nothing of the input."
     first = problems[0]
-    place = [p for p in first['loc'] if p != 'body' and not (isinstance(p, str) and ('[' in p or p in ('str', 'constrained-str')))]
+    place = [p for p in first['loc']
+             if p != 'body' and not (isinstance(p, str) and ('[' in p or p in ('str', 'constrained-str')))]
     param = ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' if i else str(p) for i, p in enumerate(place)) or None
     message = first['msg'].removeprefix('Value error, ')
     if first['type'] == 'extra_forbidden':
         guess, param = nearest(str(place[-1])[:50], fields), None
-        message = 'a field is not known here' + (f': did you mean `{guess}`?' if guess else '') + f" (fields: {', '.join(fields)})"
+        meant = f': did you mean `{guess}`?' if guess else ''
+        message = f"a field is not known here{meant} (fields: {', '.join(fields)})"
     if first['type'] == 'string_unicode': message = 'the text holds half of a surrogate pair, which is no character'
     if first['type'] == 'missing' and not place: message = 'a JSON body is needed'
     return ApiError(422, 'invalid_request', f'{param}: {message}' if param else message, param)

@@ -28,10 +28,13 @@ body_seconds = 10.
 def _check_headers(request:Request):
     "Refuse a body that is not plain JSON before a byte of it is read."
     kind, _, more = request.headers.get('content-type', '').partition(';')
-    if kind.strip().lower() != 'application/json': raise ApiError(415, 'unsupported_media_type', 'send JSON with the header content-type: application/json')
+    if kind.strip().lower() != 'application/json':
+        raise ApiError(415, 'unsupported_media_type', 'send JSON with the header content-type: application/json')
     charset = more.lower().replace(' ', '').replace('"', '')
-    if 'charset=' in charset and 'charset=utf-8' not in charset: raise ApiError(415, 'unsupported_media_type', 'send JSON in UTF-8')
-    if request.headers.get('content-encoding', 'identity').lower() != 'identity': raise ApiError(415, 'unsupported_media_type', 'send the body without content-encoding')
+    if 'charset=' in charset and 'charset=utf-8' not in charset:
+        raise ApiError(415, 'unsupported_media_type', 'send JSON in UTF-8')
+    if request.headers.get('content-encoding', 'identity').lower() != 'identity':
+        raise ApiError(415, 'unsupported_media_type', 'send the body without content-encoding')
 
 async def read_body(
     request:Request, # with its body unread
@@ -45,15 +48,19 @@ async def read_body(
                 size += len(part)
                 if size <= limit: parts.append(part)
                 if size > 32 * max(limit, 1 << 20): break
-    except TimeoutError: raise ApiError(408, 'too_slow', f'the body did not arrive within {body_seconds:.0f} seconds', headers={'connection': 'close'}) from None
-    if size > limit: raise ApiError(413, 'too_large', f'the body has more than {limit:,} bytes', headers={'connection': 'close'})
+    except TimeoutError:
+        raise ApiError(408, 'too_slow', f'the body did not arrive within {body_seconds:.0f} seconds',
+                       headers={'connection': 'close'}) from None
+    if size > limit:
+        raise ApiError(413, 'too_large', f'the body has more than {limit:,} bytes', headers={'connection': 'close'})
     return b''.join(parts)
 
 # %% ../../nbs/70_serving/50_service.ipynb #925dc240
 class _JsonRequest(Request):
     "A request whose body is bounded and whose JSON is strict."
     async def body(self):
-        if not hasattr(self, '_body'): self._body = await read_body(self, self.app.state.settings.serving.max_body_bytes)
+        if not hasattr(self, '_body'):
+            self._body = await read_body(self, self.app.state.settings.serving.max_body_bytes)
         return self._body
     async def json(self): return read_json(await self.body())
 
@@ -69,7 +76,8 @@ class _JsonRoute(APIRoute):
         return strict
 
 # %% ../../nbs/70_serving/50_service.ipynb #ffe9dd53
-_words = {404: ('not_found', 'there is nothing at this path; the schema is at /openapi.json'), 405: ('method_not_allowed', 'this path does not take that method')}
+_words = {404: ('not_found', 'there is nothing at this path; the schema is at /openapi.json'),
+          405: ('method_not_allowed', 'this path does not take that method')}
 
 def _answer(error:ApiError)->JSONResponse: return JSONResponse(error.body, error.status, headers=error.headers)
 
@@ -92,8 +100,9 @@ def _install_errors(app:FastAPI):
         return _answer(ApiError(error.status_code, word, message, headers=dict(error.headers or {})))
 
 _errors = {status: dict(model=schemas.ErrorAnswer, description=text) for status, text in {
-    400: 'Not JSON, or no model fits', 404: 'No such model', 408: 'The body came too slowly', 413: 'The body is too large',
-    415: 'Not application/json', 422: 'A field is wrong', 429: 'Too many requests wait', 500: 'The service failed', 503: 'No model is loaded'}.items()}
+    400: 'Not JSON, or no model fits', 404: 'No such model', 408: 'The body came too slowly',
+    413: 'The body is too large', 415: 'Not application/json', 422: 'A field is wrong',
+    429: 'Too many requests wait', 500: 'The service failed', 503: 'No model is loaded'}.items()}
 
 # %% ../../nbs/70_serving/50_service.ipynb #4a8727f6
 def _operator_routes(app:FastAPI, pool:Pool, telemetry:Telemetry):
@@ -105,12 +114,15 @@ def _operator_routes(app:FastAPI, pool:Pool, telemetry:Telemetry):
         if pool.ready: return dict(status='ready', models=pool.versions)
         raise ApiError(503, 'not_ready', 'a model is not loaded yet', headers={'retry-after': '2'})
 
-    @app.get('/metrics', response_class=Response, responses={200: dict(content={'text/plain': dict(schema=dict(type='string'))})}, summary='Prometheus metrics')
+    @app.get('/metrics', response_class=Response,
+             responses={200: dict(content={'text/plain': dict(schema=dict(type='string'))})},
+             summary='Prometheus metrics')
     async def metrics(): return Response(telemetry.page(), media_type='text/plain; version=0.0.4; charset=utf-8')
 
     @app.get('/v1/models', response_model=schemas.ModelList, summary='The models that answer')
     async def models():
-        return dict(data=[dict(id=name, created=pool.created[name], task=p.task, version=p.version, digest=p.digest, labels=p.labels)
+        return dict(data=[dict(id=name, created=pool.created[name], task=p.task, version=p.version, digest=p.digest,
+                               labels=p.labels)
                           for name, p in sorted(pool.predictors.items())])
 
 # %% ../../nbs/70_serving/50_service.ipynb #0d5d7903
@@ -132,17 +144,20 @@ def _classify_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry
     app.post('/v1/classify', response_model=schemas.ClassifyAnswer, responses=_errors, summary='Label texts')(classify)
 
 # %% ../../nbs/70_serving/50_service.ipynb #c19dd958
-_event = dict(type='object', required=['data'], properties=dict(data=dict(type='string', description='a CompletionAnswer without usage as JSON; at the end [DONE]')))
+_data = dict(type='string', description='a CompletionAnswer without usage as JSON; at the end [DONE]')
+_event = dict(type='object', required=['data'], properties=dict(data=_data))
 
 def _tokens(predictor, text:str)->int: return max(0, int(predictor.model.count_tokens([text])[0]) - 1) if text else 0
 
 def _choice(predictor, body, index:int, text:str)->dict:
-    return dict(index=index, text=text, finish_reason='length' if _tokens(predictor, text) >= body.max_tokens else 'stop')
+    return dict(index=index, text=text,
+                finish_reason='length' if _tokens(predictor, text) >= body.max_tokens else 'stop')
 
 def _pieces(predictor, body, index:int):
     "The continuation number `index`, piece by piece."
     seed = None if body.seed is None else (body.seed + index) % 2**63
-    return predictor.stream(body.prompt, body.max_tokens, temperature=body.temperature, top_p=body.top_p, seed=seed, stop=body.stop)
+    return predictor.stream(body.prompt, body.max_tokens, temperature=body.temperature, top_p=body.top_p, seed=seed,
+                            stop=body.stop)
 
 def _complete(predictor, body)->dict:
     "Choices and usage of a whole answer."
@@ -176,17 +191,32 @@ async def _sent(workers:Workers, make):
 def _completion_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
     async def completions(body):
         predictor = pool.get(body.model, 'generate')
-        head = dict(id=f'cmpl-{uuid.uuid4().hex[:24]}', object='text_completion', created=int(time.time()), model=predictor.name, version=predictor.version)
+        head = dict(id=f'cmpl-{uuid.uuid4().hex[:24]}', object='text_completion', created=int(time.time()),
+                    model=predictor.name, version=predictor.version)
         telemetry.items.labels(predictor.name, predictor.version).inc(body.n)
         if body.stream:
             workers.check()
-            return StreamingResponse(_sent(workers, lambda: _events(predictor, body, head)), media_type='text/event-stream', headers={'cache-control': 'no-store'})
+            return StreamingResponse(_sent(workers, lambda: _events(predictor, body, head)),
+                                     media_type='text/event-stream', headers={'cache-control': 'no-store'})
         return head | await workers.run(_complete, predictor, body)
     completions.__annotations__ = dict(body=Body)
-    events = {200: dict(description='A completion, or its events when `stream` is true', content={'text/event-stream': dict(schema=_event)})}
-    app.post('/v1/completions', response_model=schemas.CompletionAnswer, responses=_errors | events, summary='Continue a prompt')(completions)
+    events = {200: dict(description='A completion, or its events when `stream` is true',
+                        content={'text/event-stream': dict(schema=_event)})}
+    app.post('/v1/completions', response_model=schemas.CompletionAnswer, responses=_errors | events,
+             summary='Continue a prompt')(completions)
 
 # %% ../../nbs/70_serving/50_service.ipynb #b94ab400
+def _lifespan(pool:Pool, workers:Workers, poll_seconds:float):
+    "Watch the registry while the application runs."
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        pool.watch(poll_seconds)
+        try: yield
+        finally: pool.stopped.set(); workers.close()
+    return lifespan
+
+_paths = ('/healthz', '/readyz', '/metrics', '/v1/models', '/v1/classify', '/v1/completions', '/openapi.json')
+
 def make_app(
     predictors=(),        # Predictors to serve as they are; () to follow the registry
     settings=None,        # Settings; those of the working folder when None
@@ -198,21 +228,19 @@ def make_app(
 )->FastAPI: # an ASGI application
     "Return the service; it loads its models once it is started."
     settings = settings or get_settings()
-    telemetry = Telemetry(['/healthz', '/readyz', '/metrics', '/v1/models', '/v1/classify', '/v1/completions', '/openapi.json'])
-    pool, workers = Pool(names, settings, alias, predictors, telemetry.serving), Workers(threads, queue, telemetry.waiting)
+    telemetry = Telemetry(_paths)
+    pool, workers = Pool(names, settings, alias, predictors, telemetry.serving), Workers(threads, queue,
+        telemetry.waiting)
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app):
-        pool.watch(poll_seconds)
-        try: yield
-        finally: pool.stopped.set(); workers.close()
-
-    app = FastAPI(title='enterprise_lm', version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title='enterprise_lm', version=__version__, lifespan=_lifespan(pool, workers, poll_seconds),
+                  docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.route_class = _JsonRoute
     classify, completion = request_schemas(settings.serving)
-    app.state.settings, app.state.pool, app.state.bodies = settings, pool, {'/v1/classify': classify, '/v1/completions': completion}
+    app.state.settings, app.state.pool, app.state.bodies = settings, pool, {'/v1/classify': classify,
+        '/v1/completions': completion}
     _install_errors(app); _operator_routes(app, pool, telemetry)
-    _classify_route(app, pool, workers, telemetry, classify); _completion_route(app, pool, workers, telemetry, completion)
+    _classify_route(app, pool, workers, telemetry, classify); _completion_route(app, pool, workers, telemetry,
+        completion)
     app.add_middleware(Observed, telemetry=telemetry)
     return app
 
@@ -226,7 +254,8 @@ def _bind(host:str, port:int)->socket.socket:
         made.bind(address)
         return made
     except (OSError, OverflowError) as error:
-        raise UserError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}): choose another port, or stop what uses it") from None
+        raise UserError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}): choose another "
+                        "port, or stop what uses it") from None
 
 def _announce(address:str, pool:Pool, tell):
     "Wait until the service answers and its models are loaded, then tell the address."
@@ -238,7 +267,8 @@ def _announce(address:str, pool:Pool, tell):
         except OSError: pass
         time.sleep(.05)
     else: return
-    served = ', '.join(f'{n} version {v}' for n, v in pool.versions.items()) or 'no model yet; it is picked up once one is released'
+    served = ', '.join(f'{n} version {v}'
+                       for n, v in pool.versions.items()) or 'no model yet; it is picked up once one is released'
     tell(f'{address} answers: {served}')
 
 # %% ../../nbs/70_serving/50_service.ipynb #5187dfce
@@ -254,7 +284,8 @@ def _server(app):
             try: yield
             finally:
                 for s, handler in before.items(): signal.signal(s, handler)
-    return Server(uvicorn.Config(app, log_level='warning', access_log=False, timeout_graceful_shutdown=10, server_header=False))
+    return Server(uvicorn.Config(app, log_level='warning', access_log=False, timeout_graceful_shutdown=10,
+                                 server_header=False))
 
 def _log_to_stderr():
     "Send the service's own log to standard error, one line each."
@@ -279,6 +310,7 @@ def serve(
     listening = _bind(host, port)
     app = make_app(settings=settings, names=names, **options)
     shown = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, f'[{host}]' if ':' in host else host)
-    threading.Thread(target=_announce, args=(f'http://{shown}:{listening.getsockname()[1]}', app.state.pool, tell), daemon=True).start()
+    threading.Thread(target=_announce, args=(f'http://{shown}:{listening.getsockname()[1]}', app.state.pool, tell),
+                     daemon=True).start()
     _log_to_stderr()
     with listening: _server(app).run(sockets=[listening])

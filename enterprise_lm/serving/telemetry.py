@@ -15,13 +15,17 @@ class Telemetry:
         routes=(), # the paths that exist; every other one counts as 'unmatched'
     ):
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-        self.registry, self.routes, self.log = CollectorRegistry(), set(routes), logging.getLogger('enterprise_lm.access')
+        self.registry, self.routes = CollectorRegistry(), set(routes)
+        self.log = logging.getLogger('enterprise_lm.access')
         self.requests = Counter('elm_requests', 'Requests', ['method', 'route', 'status'], registry=self.registry)
-        self.seconds = Histogram('elm_request_seconds', 'Seconds until the last byte of an answer', ['route'], registry=self.registry,
+        self.seconds = Histogram('elm_request_seconds', 'Seconds until the last byte of an answer', ['route'],
+                                 registry=self.registry,
                                  buckets=(.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60))
-        self.items = Counter('elm_items', 'Texts labelled, completions written', ['model', 'version'], registry=self.registry)
+        self.items = Counter('elm_items', 'Texts labelled, completions written', ['model', 'version'],
+                             registry=self.registry)
         self.waiting = Gauge('elm_waiting', 'Requests that wait for a model or run in one', registry=self.registry)
-        self.loaded = Gauge('elm_model_loaded', '1 for each version that serves', ['model', 'version'], registry=self.registry)
+        self.loaded = Gauge('elm_model_loaded', '1 for each version that serves', ['model', 'version'],
+                            registry=self.registry)
 
     def observe(self, method:str, path:str, status:int, seconds:float, request_id:str=''):
         "Count one request and write its line."
@@ -29,7 +33,8 @@ class Telemetry:
         method = method if method in ('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS') else 'OTHER'
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(route).observe(seconds)
-        self.log.info(json.dumps(dict(time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), request=request_id, method=method, route=route,
+        self.log.info(json.dumps(dict(time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), request=request_id,
+                                      method=method, route=route,
                                       status=status, milliseconds=round(seconds * 1000, 1))))
 
     def serving(self, models:dict):
@@ -48,9 +53,11 @@ def describe_error(
 )->str: # its type and the last frames
     "Return type and place of an error, without its message, which may quote a text."
     frames = traceback.extract_tb(error.__traceback__)[-5:]
-    return f'{type(error).__name__} at ' + ' < '.join(f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f'{type(error).__name__} at ' + ' < '.join(f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}"
+                                                      for f in reversed(frames))
 
-_failed = json.dumps(dict(error=dict(type='internal_error', message='the service failed on this request; its log names the place under the x-request-id of this answer', param=None))).encode()
+_reason = 'the service failed on this request; its log names the place under the x-request-id of this answer'
+_failed = json.dumps(dict(error=dict(type='internal_error', message=_reason, param=None))).encode()
 
 class Observed:
     "ASGI layer that counts, logs, gives ids, and answers what nobody foresaw."
@@ -68,10 +75,13 @@ class Observed:
         except Exception as error:
             if type(error).__name__ == 'ClientDisconnect': seen.append(499)   # nginx's code for a client that left
             else: await self._answer(error, request_id, watched, seen)
-        finally: self.telemetry.observe(scope['method'], scope['path'], seen[-1] if seen else 499, time.monotonic() - started, request_id)
+        finally:
+            self.telemetry.observe(scope['method'], scope['path'], seen[-1] if seen else 499,
+                                   time.monotonic() - started, request_id)
 
     async def _answer(self, error, request_id, send, seen):
         logging.getLogger('enterprise_lm.service').error('request %s: %s', request_id, describe_error(error))
         if seen: return   # the answer has begun: all that is left is to cut it short
-        await send(dict(type='http.response.start', status=500, headers=[(b'content-type', b'application/json'), (b'content-length', str(len(_failed)).encode())]))
+        headers = [(b'content-type', b'application/json'), (b'content-length', str(len(_failed)).encode())]
+        await send(dict(type='http.response.start', status=500, headers=headers))
         await send(dict(type='http.response.body', body=_failed))
