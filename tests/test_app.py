@@ -1,5 +1,5 @@
-"""The application in a real browser: a text is tried, a vote is cast and stored, nothing leaves the machine, nothing tells the versions apart."""
-import json, os, re, shutil, subprocess, sys, threading
+"""The application in a real browser: a text is tried, a vote is stored, nothing leaves the machine, no version shows."""
+import json, os, re, subprocess, sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +15,12 @@ from enterprise_lm.review.ballots import list_votes
 
 root = Path(__file__).resolve().parents[1]
 chromium = '/usr/bin/chromium'
-flags = '--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split()
-start = 'import sys; from enterprise_lm.app.main import launch; from enterprise_lm.core.settings import get_settings; launch(get_settings(sys.argv[1]), port=0)'
+flags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+         '--disable-component-update', '--disable-sync']
+start = '''import sys
+from enterprise_lm.app.main import launch
+from enterprise_lm.core.settings import get_settings
+launch(get_settings(sys.argv[1]), port=0)'''
 
 
 def release(folder):

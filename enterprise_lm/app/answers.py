@@ -136,7 +136,8 @@ def examples(self:Answers,
     generate = self.task(model) != 'classify'
     for _, text in sorted(self.items(row, model), key=lambda item: (len(item[1]) > 60, hashlib.sha256(item[0].encode()).digest())):
         kind = found.get(language(text))
-        if kind is not None and len(kind) < each and 8 <= len(text) <= 120 and text[0].isalnum() and not find_personal(text): kind.append(opening(text) if generate else text)
+        if kind is None or len(kind) == each or not 8 <= len(text) <= 120: continue
+        if text[0].isalnum() and not find_personal(text): kind.append(opening(text) if generate else text)
     return found['en'] + found['zh']
 
 # %% ../../nbs/95_app/10_answers.ipynb #cc196a70
@@ -157,7 +158,8 @@ def _pair(self:Answers, model:str, pair:str)->list[dict]:
     pair = pair or self.pairs(model)[0]
     rows = [self.row(model, version) for version in pair.split(':')]
     if len({row['digest'] for row in rows}) != 2: return self._pair(model, '')
-    if len({self.predictor(row, model).task for row in rows}) > 1: raise Notice('other_task', model=model, pair=pair.replace(':', ', '))
+    if len({self.predictor(row, model).task for row in rows}) > 1:
+        raise Notice('other_task', model=model, pair=pair.replace(':', ', '))
     return rows
 
 # %% ../../nbs/95_app/10_answers.ipynb #f75b3b31
@@ -207,9 +209,12 @@ def judged(self:Answers,
 )->set[str]: # ids of items
     "Return the items a reviewer has voted on for this pair."
     digests = {self.row(model, version)['digest'] for version in pair.split(':')}
-    return {v['item'] for v in list_votes(model, self.settings) if v['reviewer'] == reviewer.strip()[:200] and {v['left'], v['right']} == digests}
+    own = (v for v in list_votes(model, self.settings) if v['reviewer'] == reviewer.strip()[:200])
+    return {v['item'] for v in own if {v['left'], v['right']} == digests}
 
 # %% ../../nbs/95_app/10_answers.ipynb #1a475a37
+def _place(reviewer:str, item:str)->bytes: return hashlib.sha256(f'{reviewer}\0{item}'.encode('utf-8', 'replace')).digest()
+
 @patch
 def draw(self:Answers,
     model:str,          # a registered name
@@ -221,7 +226,7 @@ def draw(self:Answers,
     "Return the next ballot of a reviewer; raises `Notice` when there is none left."
     reviewer, rows = _named(reviewer), self._pair(model, pair)
     left_out = self.judged(model, pair or self.pairs(model)[0], reviewer) | set(passed)
-    items = sorted(self.items(rows[0], model), key=lambda item: hashlib.sha256(f'{reviewer}\0{item[0]}'.encode('utf-8', 'replace')).digest())
+    items = sorted(self.items(rows[0], model), key=lambda item: _place(reviewer, item[0]))
     if not items: raise Notice('no_items', model=model)
     generate, skipped = self.predictor(rows[0], model).task != 'classify', 0
     if generate: items = [(i, opening(t)) for i, t in items]
@@ -258,4 +263,5 @@ def vote(self:Answers,
 )->int: # the vote's id
     "Store a vote; raises `Notice` when there is no ballot."
     if ballot is None: raise Notice('no_ballot')
-    return cast_vote(ballot.model, ballot.left, ballot.right, choice, ballot.reviewer, ballot.item, ballot.text, reason or '', self.settings)
+    return cast_vote(ballot.model, ballot.left, ballot.right, choice, ballot.reviewer, ballot.item,
+                     text=ballot.text, reason=reason or '', settings=self.settings)

@@ -23,16 +23,19 @@ def _top(gr, t)->dict:
     standing = gr.Markdown(elem_classes='note', elem_id='compare_standing')
     return dict(missing=missing, top=top, reviewer=reviewer, pair=pair, start=start, standing=standing)
 
+_sides = ('left', 'better_a'), ('tie', 'tie'), ('right', 'better_b')   # a vote and the label of its button
+
 def _sheet(gr, t)->dict:
     "The text, its two answers and the vote."
     with gr.Column(visible=False, elem_id='compare_sheet') as sheet:
         item = gr.Textbox(label=t('item'), interactive=False, lines=2, max_lines=12, elem_classes='item', elem_id='compare_item')
         with gr.Row(equal_height=True, elem_classes='answers'):
-            left, right = (gr.Textbox(label=t(f'answer_{side}'), interactive=False, lines=1, max_lines=20, elem_classes='answer', elem_id=f'compare_{side}') for side in 'ab')
+            left, right = (gr.Textbox(label=t(f'answer_{side}'), interactive=False, lines=1, max_lines=20, elem_classes='answer',
+                                      elem_id=f'compare_{side}') for side in 'ab')
         reason = gr.Textbox(label=t('reason'), max_length=2000, elem_id='compare_reason')
         with gr.Row(elem_classes='choices'):
-            votes = {choice: gr.Button(t(key), variant='secondary' if choice == 'tie' else 'primary', min_width=80, elem_id=f'compare_{choice}')
-                     for choice, key in (('left', 'better_a'), ('tie', 'tie'), ('right', 'better_b'))}
+            votes = {choice: gr.Button(t(key), variant='secondary' if choice == 'tie' else 'primary', min_width=80,
+                                       elem_id=f'compare_{choice}') for choice, key in _sides}
         another = gr.Button(t('another'), size='sm', elem_id='compare_another')
     return dict(sheet=sheet, item=item, left=left, right=right, reason=reason, votes=votes, another=another)
 
@@ -49,7 +52,7 @@ def _components()->SimpleNamespace:
 def _show(ballot, votes:int, language:str, passed=())->tuple:
     "Ballot, passed items, standing, sheet, item, left, right, reason: the values of the tab's outputs."
     gr = gradio()
-    line = say('standing_own', language, votes=votes) if ballot.own else say('standing', language, votes=votes, skipped=ballot.skipped)
+    line = say('standing_own' if ballot.own else 'standing', language, votes=votes, skipped=ballot.skipped)
     return ballot, tuple(passed), line, gr.Column(visible=True), ballot.text, ballot.left_answer, ballot.right_answer, ''
 
 def _tell(message:str)->tuple:
@@ -97,9 +100,11 @@ def _connect(c, desk, model):
     def follow(bar, request):
         words = say('searching', language_of(request))
         return lambda done, items: bar((done, items), desc=words)
-    def start(model, pair, reviewer, request: gr.Request, bar=gr.Progress()): return desk.start(model, pair, reviewer, request, follow(bar, request))
+    def start(model, pair, reviewer, request: gr.Request, bar=gr.Progress()):
+        return desk.start(model, pair, reviewer, request, follow(bar, request))
     def own(model, pair, reviewer, text, request: gr.Request): return desk.own(model, pair, reviewer, text, request)
-    def another(model, pair, ballot, passed, request: gr.Request, bar=gr.Progress()): return desk.another(model, pair, ballot, passed, request, follow(bar, request))
+    def another(model, pair, ballot, passed, request: gr.Request, bar=gr.Progress()):
+        return desk.another(model, pair, ballot, passed, request, follow(bar, request))
     def voter(choice):
         def vote(model, pair, ballot, passed, shown, reason, request: gr.Request, bar=gr.Progress()):
             return desk.vote(choice, model, pair, ballot, passed, shown, reason, request, follow(bar, request))
@@ -109,7 +114,8 @@ def _connect(c, desk, model):
     c.another.click(another, [model, c.pair, c.ballot, c.passed], api_name='another', **more)
     for choice, button in c.votes.items():
         button.click(voter(choice), [model, c.pair, c.ballot, c.passed, c.item, c.reason], api_name=f'vote_{choice}', **more)
-    gr.on([c.reviewer.input, c.pair.input], lambda: _tell(''), None, outputs, api_visibility='private', show_progress='hidden', trigger_mode='always_last')
+    gr.on([c.reviewer.input, c.pair.input], lambda: _tell(''), None, outputs, api_visibility='private', show_progress='hidden',
+          trigger_mode='always_last')
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #654d044b
 def compare_tab(
@@ -119,12 +125,11 @@ def compare_tab(
     "Build the tab inside the current Blocks."
     gr, c, desk = gradio(), _components(), _Desk(answers)
     _connect(c, desk, model)
-    def named(name, pair):
-        return f"{pair.replace(':', ' – ')}", pair
     def refresh(name, request):
         try: pairs, message = answers.pairs(name), ''
         except Notice as notice: pairs, message = [], notice.text(language_of(request))
         there = bool(pairs)
         return (gr.Markdown(message, visible=not there), gr.Row(visible=there), gr.Accordion(visible=there),
-                gr.Dropdown([named(name, pair) for pair in pairs], value=pairs[0] if there else None, visible=len(pairs) > 1), *_tell(''))
-    return refresh, [c.missing, c.top, c.own, c.pair, c.ballot, c.passed, c.standing, c.sheet, c.item, c.left, c.right, c.reason]
+                gr.Dropdown([(pair.replace(':', ' – '), pair) for pair in pairs], value=pairs[0] if there else None, visible=len(pairs) > 1), *_tell(''))
+    return refresh, [c.missing, c.top, c.own, c.pair,
+                     c.ballot, c.passed, c.standing, c.sheet, c.item, c.left, c.right, c.reason]

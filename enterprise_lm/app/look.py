@@ -45,7 +45,8 @@ styles = '''
 .gradio-container {width: 100% !important; max-width: 960px !important; margin: 0 auto !important}
 .form {gap: 1rem !important; background: none !important; box-shadow: none !important}
 .note p {color: var(--body-text-color-subdued); margin: 0}
-#empty, #compare_missing {border-left: 4px solid var(--color-accent); padding: .6rem .9rem; background: var(--background-fill-secondary); border-radius: 4px}
+#empty, #compare_missing {border-left: 4px solid var(--color-accent);
+  padding: .6rem .9rem; background: var(--background-fill-secondary); border-radius: 4px}
 .answer textarea {font-size: 1.15rem !important; font-weight: 600}
 .item textarea {font-size: 1.05rem !important}
 .choices button {min-height: 3rem}
@@ -67,6 +68,7 @@ def launch_options()->dict: # keyword arguments of `Blocks.launch`
     theme.set(**{f'block_{part}_{name}': value for part in ('title', 'label') for name, value in plain.items()},
               body_text_color_subdued='*neutral_600', input_border_width='1px', input_border_color='*neutral_300',
               button_primary_background_fill='*primary_700', button_primary_background_fill_hover='*primary_800',
-              button_primary_border_color='*primary_700', block_padding='4px 0', block_background_fill='*body_background_fill', block_shadow='none')
+              button_primary_border_color='*primary_700', block_padding='4px 0', block_background_fill='*body_background_fill',
+              block_shadow='none')
     return dict(theme=theme, css=styles, i18n=label(), footer_links=[], share=False, ssr_mode=False, pwa=False,
                 mcp_server=False, enable_monitoring=False, run_history=False, inline=False, quiet=True)

@@ -29,7 +29,8 @@ def make_app(
             with gr.Tab(t('tab_compare'), id='compare'): fill_compare, parts_compare = compare_tab(answers, model)
         def load():
             names = answers.released()
-            return gr.Markdown(visible=not names), gr.Dropdown(names, value=names[0] if names else None, visible=bool(names)), gr.Tabs(visible=bool(names))
+            there = bool(names)
+            return gr.Markdown(visible=not there), gr.Dropdown(names, value=names[0] if there else None, visible=there), gr.Tabs(visible=there)
         def refresh(name, request: gr.Request):
             return (*fill_try(name), *fill_compare(name, request)) if name else (gr.skip(),) * len(parts_try + parts_compare)
         more = dict(inputs=model, outputs=parts_try + parts_compare, api_visibility='private', show_progress='hidden')
@@ -44,7 +45,8 @@ def _free_port(host:str, port:int)->int:
         if sys.platform != 'win32': probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: probe.bind((host, port))
         except (OSError, OverflowError) as error:
-            raise UserError(f"cannot listen on port {port} of {host} ({getattr(error, 'strerror', error)}): stop what uses it, or give another port") from None
+            why = getattr(error, 'strerror', None) or error
+            raise UserError(f"cannot listen on port {port} of {host} ({why}): stop what uses it, or give another port") from None
         return probe.getsockname()[1]
 
 # %% ../../nbs/95_app/50_main.ipynb #31cd6574
@@ -60,7 +62,8 @@ def launch(
     port = _free_port(host, settings.app.port if port is None else port)
     app = make_app(settings)
     try: app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
-    except OSError as error: raise WorkError(f"the application did not start on {host}:{port} ({error}): try again, or give another port") from error
+    except OSError as error:
+        raise WorkError(f"the application did not start on {host}:{port} ({error}): try again, or give another port") from error
     print(f'enterprise_lm answers on http://{f"[{host}]" if ":" in host else host}:{port} (Ctrl-C ends it)', flush=True)
     if not block: return app
     try: threading.Event().wait()

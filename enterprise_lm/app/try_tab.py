@@ -23,7 +23,8 @@ def _components()->SimpleNamespace:
         with gr.Column():
             with gr.Column() as labelled: bars = gr.Label(num_top_classes=5, label=t('label'), show_label=False, elem_id='try_label')
             with gr.Column(visible=False) as continued:
-                written = gr.Textbox(label=t('continuation'), lines=6, max_lines=20, interactive=False, buttons=['copy'], elem_id='try_written')
+                written = gr.Textbox(label=t('continuation'), lines=6, max_lines=20, interactive=False, buttons=['copy'],
+                                     elem_id='try_written')
             note = gr.Markdown(elem_classes='note', elem_id='try_note')
     return SimpleNamespace(**locals())
 
