@@ -229,18 +229,17 @@ def make_app(
     "Return the service; it loads its models once it is started."
     settings = settings or get_settings()
     telemetry = Telemetry(_paths)
-    pool, workers = Pool(names, settings, alias, predictors, telemetry.serving), Workers(threads, queue,
-        telemetry.waiting)
-
+    pool = Pool(names, settings, alias, predictors, telemetry.serving)
+    workers = Workers(threads, queue, telemetry.waiting)
     app = FastAPI(title='enterprise_lm', version=__version__, lifespan=_lifespan(pool, workers, poll_seconds),
                   docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.route_class = _JsonRoute
     classify, completion = request_schemas(settings.serving)
-    app.state.settings, app.state.pool, app.state.bodies = settings, pool, {'/v1/classify': classify,
-        '/v1/completions': completion}
+    app.state.settings, app.state.pool = settings, pool
+    app.state.bodies = {'/v1/classify': classify, '/v1/completions': completion}
     _install_errors(app); _operator_routes(app, pool, telemetry)
-    _classify_route(app, pool, workers, telemetry, classify); _completion_route(app, pool, workers, telemetry,
-        completion)
+    _classify_route(app, pool, workers, telemetry, classify)
+    _completion_route(app, pool, workers, telemetry, completion)
     app.add_middleware(Observed, telemetry=telemetry)
     return app
 
