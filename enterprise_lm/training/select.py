@@ -15,6 +15,7 @@ from torch import nn
 from .batches import Batches
 from .module import TrainingOptions
 from .resume import get_random_state, set_random_state, write_whole
+from .watch import alarm
 
 # %% ../../nbs/40_training/27_select.ipynb #111a931d
 def validation_points(
@@ -60,6 +61,7 @@ class Select(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         if batch_idx + 1 not in self.points: return
+        if not all(p.abs().max() < 1e6 for p in module.parameters()): alarm(trainer.global_step, [math.inf], None, None, self.options.learning_rate)
         with looking(module): metrics = self.score()
         self.rows = self.rows + [dict(step=trainer.global_step, **metrics)]
         self.judge(self.sign * metrics[self.primary], module)
