@@ -18,8 +18,8 @@ from enterprise_lm.serving.service import make_app
 SERVE = '''
 import sys, time
 from enterprise_lm.core.settings import get_settings
-from enterprise_lm.serving import service
-service.body_seconds = 1.
+from enterprise_lm.serving import http, service
+http.body_seconds = 1.
 if sys.argv[2] == 'slow':
     plain = service._pieces
     def slow(*given):
@@ -129,7 +129,7 @@ def bodies():
 
 def completions():
     base = dict(prompt='To reset your ', max_tokens=4, seed=1)
-    yield from ((200, base | more) for more in (dict(), dict(temperature=0), dict(temperature=10), dict(top_p=.001), dict(n=8), dict(seed=2**63 - 1), dict(stop=['e', 'a']), dict(stop='o'), dict(prompt='灯'),
+    yield from ((200, base | more) for more in (dict(), dict(temperature=0), dict(temperature=5e-324), dict(temperature=10), dict(top_p=.001), dict(n=8), dict(seed=2**63 - 1), dict(stop=['e', 'a']), dict(stop='o'), dict(prompt='灯'),
                                                 dict(prompt='مرحبا'), dict(prompt='a\x00b'), dict(prompt='x' * 10000), dict(stream=True), dict(stream=True, n=2), dict(prompt=' '), dict(stop=[]), dict(max_tokens=256)))
     yield from ((422, base | more) for more in (dict(prompt=''), dict(prompt='x' * 10001), dict(prompt=None), dict(prompt=['a']), dict(max_tokens=0), dict(max_tokens=257), dict(max_tokens=10**30), dict(max_tokens=-1),
         dict(max_tokens=1.5), dict(max_tokens='4'), dict(temperature=-.1), dict(temperature='1'), dict(temperature=1e300), dict(top_p=0), dict(top_p=1.1), dict(n=0), dict(n=9), dict(n=True), dict(seed=-1), dict(seed=2**63),

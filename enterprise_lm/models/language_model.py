@@ -63,7 +63,7 @@ def shape_probabilities(
 )->np.ndarray: # float64 [vocabulary], sums to 1
     "Return `probabilities` sharpened and cut as asked."
     p = np.asarray(probabilities, dtype=np.float64)
-    if temperature == 0: top_k = 1
+    if temperature < 1e-9: top_k = 1  # dividing by less would overflow
     elif temperature != 1:
         with np.errstate(divide='ignore'): p = np.log(p) / temperature
         p = np.exp(p - p.max())
