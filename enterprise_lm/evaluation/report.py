@@ -24,6 +24,7 @@ def figure(
     if name in _shares: return f'{value:.1%}'
     return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3f}' if abs(value) < 10 else f'{value:.1f}'
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #08b55b1c
 def size(
     count:int|None, # bytes
 )->str: # such as '1.4 MB'
@@ -32,6 +33,7 @@ def size(
         if (count or 0) >= one: return f'{count / one:.3g} {unit}'
     return '–' if count is None else f'{count} bytes'
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #537f0b49
 def duration(
     seconds:float|None, # how long
 )->str: # such as '12 ms'
@@ -40,11 +42,17 @@ def duration(
     return (f'{seconds * 1000:.2g} ms' if seconds < .1 else f'{seconds:.2g} s' if seconds < 100
             else f'{seconds / 60:.0f} min')
 
-# %% ../../nbs/50_evaluation/40_report.ipynb #08b55b1c
+# %% ../../nbs/50_evaluation/40_report.ipynb #4f726157
 def text(value)->str:
     "Return anything as safe HTML that may break after an underscore."
     return f"<bdi>{escape(str(value)).replace('_', '_<wbr>')}</bdi>"
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #23fe30d9
+def _scroll(label:str, content:str)->str:
+    "A box that scrolls sideways, with a name for screen readers."
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>'
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #4ca452f8
 def table(
     columns:dict,      # heading to class: '' for text, 'number' for numbers
     rows:list[list],   # cells as HTML
@@ -58,39 +66,47 @@ def table(
                                 for v, (h, c) in zip(row, columns.items()))
     body = ''.join(f'<tr{" class=chosen" if i == marked else ""}>{cells(row)}</tr>' for i, row in enumerate(rows))
     told = f'<caption>{escape(caption)}</caption>' if caption else ''
-    return (f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption or "table")}">'
-            f'<table{" class=stacked" if stacked else ""}>{told}<thead><tr>{head}</tr></thead>'
-            f'<tbody>{body}</tbody></table></div>')
+    return _scroll(caption or 'table', f'<table{" class=stacked" if stacked else ""}>{told}<thead><tr>{head}</tr></thead>'
+                   f'<tbody>{body}</tbody></table>')
 
-# %% ../../nbs/50_evaluation/40_report.ipynb #c16db3b5
+# %% ../../nbs/50_evaluation/40_report.ipynb #12159057
 _columns = dict(classify=['f1_macro', 'log_loss', 'expected_calibration_error'],
                 generate=['perplexity_token', 'perplexity_word'])
 _headings = dict(accuracy='accuracy', f1_macro='F1 (macro)', log_loss='log loss',
                  expected_calibration_error='calibration error', bits_per_byte='bits per byte',
                  perplexity_token='perplexity per token', perplexity_word='perplexity per word', roc_auc='ROC-AUC')
 
+def _unit(report:dict)->str: return 'accuracy' if report['task'] == 'classify' else 'bits_per_byte'
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #9fcb6faf
 def _verdict(report:dict, candidate:dict)->str:
+    "A candidate's verdict as a badge."
     if candidate['name'] == report['chosen']: return '<b class="badge best">chosen</b>'
     if candidate['reference']: return '<span class="badge">in production</span>'
     found = next(v['verdict'] for v in report['verdicts'] if v['candidate'] == candidate['name']
                  and v['reference'] == report['chosen'])
     return f'<span class="badge {found.split()[0]}">{found}</span>'
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #bf378dac
+def _on_test(candidate:dict, unit:str, scale:tuple)->str:
+    "A candidate's score on test with its interval."
+    score, (low, high) = candidate['score'], candidate['interval']
+    return (f"{figure(unit, score)} {interval_picture(score, low, high, scale)}"
+            f"<small>{figure(unit, low)} to {figure(unit, high)}</small>")
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #25d9af82
 def candidate_rows(
     report:dict, # findings
     costs:dict,  # model name to seconds_per_1000_texts and bytes
 )->list[list[str]]: # cells as HTML
     "Return the rows of the table of candidates."
-    primary, more = report['primary'], _columns.get(report['task'], [])
-    unit = 'accuracy' if report['task'] == 'classify' else 'bits_per_byte'
+    primary, more, unit = report['primary'], _columns.get(report['task'], []), _unit(report)
     edges = [v for c in report['candidates'] for v in c['interval']]
     rows = []
     for c in report['candidates']:
-        cost, (low, high) = costs.get(c['name'], {}), c['interval']
-        test = (f"{figure(unit, c['score'])} {interval_picture(c['score'], low, high, (min(edges), max(edges)))}"
-                f"<small>{figure(unit, low)} to {figure(unit, high)}</small>")
+        cost = costs.get(c['name'], {})
         family = f"<small>{text(c['family'])}</small>" if c['family'] not in ('', c['name']) else ''
-        rows.append([text(c['name']) + family, test, _verdict(report, c),
+        rows.append([text(c['name']) + family, _on_test(c, unit, (min(edges), max(edges))), _verdict(report, c),
                      figure(primary, c['validation'].get(primary)), *(figure(m, c['metrics'].get(m)) for m in more),
                      duration(cost.get('seconds_per_1000_texts')), size(cost.get('bytes'))])
     return rows
@@ -118,69 +134,89 @@ def section(
     "Return a section of the page."
     return f'<section><h2>{escape(title)}</h2><p>{escape(intro)}</p>{"".join(parts)}</section>' if any(parts) else ''
 
-def _candidates(report, costs):
-    primary, decided = report['primary'], 'accuracy' if report['task'] == 'classify' else 'bits_per_byte'
-    head = {'model': '', f'{_headings[decided]} on test': 'number', 'verdict': '',
+# %% ../../nbs/50_evaluation/40_report.ipynb #ecf3c76e
+def _candidate_columns(report:dict)->dict:
+    "Headings of the table of candidates and their classes."
+    primary = report['primary']
+    head = {'model': '', f'{_headings[_unit(report)]} on test': 'number', 'verdict': '',
             f'{_headings.get(primary, primary)} on validation': 'number'}
     head |= {_headings[m]: 'number' for m in _columns.get(report['task'], [])}
-    head |= {'time for 1,000 texts': 'number', 'size': 'number'}
+    return head | {'time for 1,000 texts': 'number', 'size': 'number'}
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #270ebb2d
+def _candidates(report, costs):
+    primary, smaller = report['primary'], good_enough(report, costs)
     marked = [c['name'] for c in report['candidates']].index(report['chosen'])
     told = (f"The choice was made by {_headings.get(primary, primary)} "
             f"({METRICS.get(primary, ['the deciding metric'])[0]}) on the validation texts; the test texts had no "
             "say in it.")
     judged = ''.join(f"<li>{text(v['sentence'])}</li>" for v in report['verdicts'])
-    smaller = good_enough(report, costs)
-    return section('Candidates', told, table(head, candidate_rows(report, costs), marked=marked),
+    return section('Candidates', told, table(_candidate_columns(report), candidate_rows(report, costs), marked=marked),
                    judged and f'<ul>{judged}</ul>', f'<p class="remark">{text(smaller)}</p>' if smaller else '')
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #f8712e7a
+def _calibration_card(report, name):
+    "One model's calibration as a picture with its reading."
+    found = report['diagnosis'][name]
+    return (f"<figure>{calibration_picture(report['calibration'][name], f'Calibration of {name}')}<figcaption>"
+            f"<b>{text(name)}</b>: {escape(found['reading'])}. "
+            f"{found['below_half']:.0%} of its answers are less than 50% sure.</figcaption></figure>")
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #b2fc1db8
 def _calibration(report):
     names = [n for n, bins in report.get('calibration', {}).items() if len(bins) > 1 or n == report['chosen']]
     names = sorted(names, key=lambda n: n != report['chosen'])[:4]
-    cards = ''.join(f"<figure>{calibration_picture(report['calibration'][n], f'Calibration of {n}')}<figcaption>"
-                    f"<b>{text(n)}</b>: {escape(report['diagnosis'][n]['reading'])}. "
-                    f"{report['diagnosis'][n]['below_half']:.0%} of its answers are less than 50% sure."
-                    "</figcaption></figure>"
-                    for n in names)
+    cards = ''.join(_calibration_card(report, n) for n in names)
     return section('Can its confidence be believed?',
                    'Bar: how often answers were right. Mark across it: how sure the model was of them. '
                    'A mark above its bar means too sure. Below: the number of answers.',
                    f'<div class="figures">{cards}</div>' if cards else '')
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #78d18af5
+def _pairs(report, most):
+    "The pairs of labels mixed up most often."
+    rows = [[text(p['label']), text(p['prediction']), f"{p['count']:,}", f"{p['share']:.0%}"]
+            for p in report['confused'][:most]]
+    if not rows: return '<p>No label was mixed up with another.</p>'
+    return table({'true label': '', 'answered': '', 'times': 'number', 'share of the label': 'number'}, rows,
+                 'Pairs mixed up most often')
+
 def _confusion(report):
     if 'confused' not in report: return ''
-    matrix = ''
-    if report['confusion']:
-        matrix = ('<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix">'
-                  f'{confusion_picture(report["labels"], report["confusion"])}</div>')
-    rows = [[text(p['label']), text(p['prediction']), f"{p['count']:,}", f"{p['share']:.0%}"]
-            for p in report['confused'][:12 if not matrix else 8]]
-    pairs = table({'true label': '', 'answered': '', 'times': 'number', 'share of the label': 'number'}, rows,
-                  'Pairs mixed up most often') if rows else '<p>No label was mixed up with another.</p>'
+    matrix = report['confusion'] and _scroll('Confusion matrix', confusion_picture(report['labels'], report['confusion']))
     told = f"Answers of {report['chosen']} on the {report['items']:,} test texts, {len(report['labels'])} labels."
-    return section('What is mixed up with what', told, matrix, pairs)
+    return section('What is mixed up with what', told, matrix or '', _pairs(report, 8 if matrix else 12))
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #82d6f6c8
+def _slice_cells(report, row, names):
+    "One slice: the number of items and each model's score, with a bar for the chosen one."
+    unit, scores = _unit(report), row['scores']
+    bar = lambda n: (f'<i class="bar" style="--share:{scores[n]:.1%}"></i>'
+                     if n == report['chosen'] and unit == 'accuracy' else '')
+    cells = [f"{row['items']:,}", *(figure(unit, scores[n]) + bar(n) for n in names)]
+    return [f'<span class="few">{c}</span>' for c in cells] if row['items'] < 30 else cells
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #79395e19
 _titles = dict(language='By language', length='By length', label='By label, weakest first')
 
 def _slice_table(report, by, rows):
-    names = [c['name'] for c in report['candidates']]
-    names.sort(key=lambda n: n != report['chosen'])
-    unit = 'accuracy' if report['task'] == 'classify' else 'bits_per_byte'
-    def cell(row, n):
-        bar = (f'<i class="bar" style="--share:{row["scores"][n]:.1%}"></i>' if n == report['chosen']
-               and unit == 'accuracy' else '')
-        return f'{figure(unit, row["scores"][n])}{bar}'
-    few = lambda r, cell: f'<span class="few">{cell}</span>' if r['items'] < 30 else cell
-    cells = [[text(LANGUAGES.get(r['value'], r['value']) if by == 'language' else r['value']),
-              *(few(r, c) for c in (f"{r['items']:,}", *(cell(r, n) for n in names[:5])))] for r in rows]
-    return table({by: '', 'items': 'number'} | dict.fromkeys(names[:5], 'number'), cells, _titles.get(by, f'By {by}'))
+    names = sorted((c['name'] for c in report['candidates']), key=lambda n: n != report['chosen'])[:5]
+    called = lambda value: LANGUAGES.get(value, value) if by == 'language' else value
+    cells = [[text(called(r['value'])), *_slice_cells(report, r, names)] for r in rows]
+    return table({by: '', 'items': 'number'} | dict.fromkeys(names, 'number'), cells, _titles.get(by, f'By {by}'))
 
-def _slices(report):
+# %% ../../nbs/50_evaluation/40_report.ipynb #3274aaa4
+def _groups(report)->dict:
+    "Slices by what they were cut by, in reading order."
     sign, groups = -1 if report['higher_is_better'] else 1, {}
     for row in report['slices']: groups.setdefault(row['by'], []).append(row)
     if 'label' in groups: groups['label'].sort(key=lambda r: (-sign * r['scores'][report['chosen']], r['value']))
     if 'length' in groups: groups['length'].sort(key=lambda r: ('short', 'medium', 'long').index(r['value'].split()[0]))
+    return groups
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #79f0c3e4
+def _slices(report):
+    groups = _groups(report)
     shown = [_slice_table(report, by, rows[:12]) for by, rows in groups.items()]
     if len(groups.get('label', [])) > 12:
         shown.append(f"<details><summary>All {len(groups['label'])} labels</summary>"
@@ -190,19 +226,23 @@ def _slices(report):
                    "where each text moves the figure a lot.", *shown)
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #bd7d132b
-def _worst(report):
-    if report['task'] == 'classify':
-        rows = [[text(w['text']), text(w['label']), text(w['prediction']), f"{w['confidence']:.0%}"]
-                for w in report['worst']]
-        return section('Worst errors', 'Wrong answers the model was most sure of. Read them: some will be wrong '
-                       'labels in the data. Personal data is replaced.',
-                       table({'text': 'long', 'true label': '', 'answered': '', 'sure': 'number'}, rows, stacked=True)
-                       if rows else '<p>There was no wrong answer.</p>')
+def _errors(report):
+    rows = [[text(w['text']), text(w['label']), text(w['prediction']), f"{w['confidence']:.0%}"]
+            for w in report['worst']]
+    return section('Worst errors', 'Wrong answers the model was most sure of. Read them: some will be wrong '
+                   'labels in the data. Personal data is replaced.',
+                   table({'text': 'long', 'true label': '', 'answered': '', 'sure': 'number'}, rows, stacked=True)
+                   if rows else '<p>There was no wrong answer.</p>')
+
+def _surprises(report):
     rows = [[text(w['text']), f"{w['bits_per_byte']:.2f}"] for w in report['worst']]
     return section('Most surprising texts',
                    'Texts the chosen model expected least for their length. Personal data is replaced.',
                    table({'text': 'long', 'bits per byte': 'number'}, rows))
 
+def _worst(report): return _errors(report) if report['task'] == 'classify' else _surprises(report)
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #dc2eac26
 def _samples(report):
     rows = [[text(s['prompt']), text(name), text(written)] for s in report.get('samples', [])
             for name, written in s['texts'].items()]
@@ -210,17 +250,22 @@ def _samples(report):
     columns = {'beginning': 'long', 'model': '', 'goes on': 'long'}
     return section('What they write', told, table(columns, rows, stacked=True) if rows else '')
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #b9ed11b4
 def _not_tested(report):
     points = ''.join(f'<li>{escape(s)}</li>' for s in report['not_tested'])
     return section('What was not tested', 'This page says nothing about:', f'<ul>{points}</ul>')
 
-# %% ../../nbs/50_evaluation/40_report.ipynb #dc2eac26
-STYLE = '''
+# %% ../../nbs/50_evaluation/40_report.ipynb #6d48dfe6
+_colours = '''
 :root{color-scheme:light dark;--paper:#fff;--ink:#1c2530;--soft:#5a6675;--line:#d9dfe6;--shade:#f4f6f9;
   --blue:#1d5fa8;--orange:#b84a0b;--green:#1c6e3d}
 @media(prefers-color-scheme:dark){
 :root{--paper:#12171e;--ink:#e4e9ef;--soft:#a0acba;--line:#323c48;--shade:#1b222b;--blue:#6aa9ee;--orange:#f0914f;
   --green:#67c48c}}
+'''
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #a2f7cafd
+_text = '''\
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
   font:16px/1.55 system-ui,-apple-system,"Segoe UI","Noto Sans","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",
@@ -232,6 +277,10 @@ h1{font-size:1rem;font-weight:600;color:var(--soft);margin:0 0 .6rem}
 h2{font-size:1.25rem;margin:2.6rem 0 .3rem}section>p{margin:.2rem 0 .9rem;color:var(--soft);max-width:46rem}
 section>p.remark,.remark{color:var(--ink);border-left:3px solid var(--blue);padding:.1rem .8rem}
 .scroll{overflow-x:auto;margin:0 0 1.3rem}
+'''
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #1e3fe708
+_tables = '''\
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{padding:.45rem .7rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
@@ -243,6 +292,10 @@ tr.chosen small{font-weight:400}
 .badge{display:inline-block;padding:.05rem .5rem;border:1px solid currentColor;border-radius:1rem;font-size:.8rem;
   white-space:nowrap;color:var(--soft)}.badge.best{color:var(--blue)}.badge.worse{color:var(--orange)}
 .badge.better{color:var(--green)}
+'''
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #762e7c83
+_pictures = '''\
 svg{display:block;max-width:100%}svg text{fill:var(--soft);font-size:11px}svg .count{font-size:9px}
 .interval{margin:.25rem 0 0 auto}.rail,.axis{stroke:var(--line)}.range{stroke:var(--blue);stroke-width:3}
 circle,rect.bar{fill:var(--blue)}rect.mark{fill:var(--orange)}rect.bar{opacity:.75}
@@ -260,6 +313,10 @@ figure{margin:0}figcaption{font-size:.88rem;margin-top:.4rem}
 i.bar{display:block;height:4px;margin-top:.2rem;
   background:linear-gradient(90deg,var(--blue) var(--share),var(--line) 0)}
 summary{cursor:pointer;color:var(--blue);padding:.4rem 0}
+'''
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #b74fa5a7
+_narrow = '''\
 @media(max-width:40rem){.stacked thead{display:none}
 .stacked tr{display:block;padding:.6rem 0;border-bottom:1px solid var(--line)}
 .stacked td{display:block;border:0;padding:.1rem 0;text-align:left}
@@ -275,7 +332,9 @@ details::details-content{content-visibility:visible;display:block;height:auto}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 '''
 
-# %% ../../nbs/50_evaluation/40_report.ipynb #e89663cd
+STYLE = _colours + _text + _tables + _pictures + _narrow
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #b7cb556e
 def _footer(report, facts):
     drawn = (f"Intervals: {report['confidence']:.0%}, {report['resamples']:,} resamples, seed {report['seed']}; a "
              f"loss of up to {report['margin']:g} counts as not worse.")
@@ -283,6 +342,23 @@ def _footer(report, facts):
     known = escape(' · '.join(f'{k} {v}' for k, v in facts.items()))
     return f"<footer><p>{escape(drawn)}</p><p>{named}</p><p>{known}</p></footer>"
 
+# %% ../../nbs/50_evaluation/40_report.ipynb #9f911e15
+def _head(name):
+    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    return ('<head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+            '<meta name="viewport" content="width=device-width,initial-scale=1">'
+            f'<title>{escape(name)} · Evaluation report</title><style>{STYLE}</style></head>')
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #a359346f
+def _lead(report, name):
+    work = 'Labelling texts' if report['task'] == 'classify' else 'Writing text'
+    about = f"{work} · {report['items']:,} test texts · {len(report['candidates'])} models"
+    notes = ''.join(f'<p class="remark">{text(r)}</p>' for r in report['remarks'])
+    return (f'<header><h1>Evaluation report: {text(name)}</h1><p class="lead">{text(report["headline"])}</p>'
+            f'<p class="facts">{escape(about)}</p>{notes}</header>')
+
+# %% ../../nbs/50_evaluation/40_report.ipynb #dbea3bdb
 def page(
     report:dict,          # what `evaluation.findings.findings` returned
     name:str,             # what the report is called
@@ -290,17 +366,7 @@ def page(
     facts:dict=None,      # further facts for the foot of the page, such as the corpus' digest
 )->str: # a whole HTML document without a single outside reference
     "Return the report as one self-contained page."
-    costs, facts, title = costs or {}, facts or {}, 'Evaluation report'
-    parts = [_candidates(report, costs), _calibration(report), _slices(report), _confusion(report), _worst(report),
-             _samples(report), _not_tested(report)]
-    work = 'Labelling texts' if report['task'] == 'classify' else 'Writing text'
-    about = f"{work} · {report['items']:,} test texts · {len(report['candidates'])} models"
-    notes = ''.join(f'<p class="remark">{text(r)}</p>' for r in report['remarks'])
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            f'<title>{escape(name)} · {title}</title><style>{STYLE}</style></head><body><main>'
-            f'<header><h1>{title}: {text(name)}</h1><p class="lead">{text(report["headline"])}</p>'
-            f'<p class="facts">{escape(about)}</p>{notes}</header>'
-            f'{"".join(parts)}{_footer(report, facts)}</main></body></html>')
+    parts = [_candidates(report, costs or {}), _calibration(report), _slices(report), _confusion(report),
+             _worst(report), _samples(report), _not_tested(report)]
+    return (f'<!doctype html><html lang="en">{_head(name)}<body><main>{_lead(report, name)}'
+            f'{"".join(parts)}{_footer(report, facts or {})}</main></body></html>')
