@@ -16,18 +16,37 @@ from .runner import run_pipeline
 from .seal import verify
 
 # %% ../../nbs/85_pipelines/35_rerun.ipynb #5736f83d
-def _from_evidence(run:Run)->Pipeline:
-    "The pipeline of a finished run, over its executed notebooks, without steps that touch shared state."
-    steps = {}
+def _repeatable(run:Run)->dict:
+    "The manifests of steps that ended well without shared state, as did all they need, by step."
+    kept = {}
     for path in sorted((run.folder/'manifests').glob('*.json')):
         found = json.loads(path.read_text(encoding='utf-8'))
-        if found['state'] not in GOOD or found['state_names'] or any(n not in steps for n in found['needs']): continue
-        steps[found['step']] = Step(found['step'], run.folder/found['executed']['file'], found['parameters'],
-                                    tuple(found['needs']))
+        if found['state'] in GOOD and not found['state_names'] and all(n in kept for n in found['needs']):
+            kept[found['step']] = found
+    return kept
+
+# %% ../../nbs/85_pipelines/35_rerun.ipynb #0e8eb729
+def _from_evidence(run:Run)->Pipeline:
+    "The pipeline of a finished run, over its executed notebooks."
+    steps = {name: Step(name, run.folder/found['executed']['file'], found['parameters'], tuple(found['needs']))
+             for name, found in _repeatable(run).items()}
     preload = run.facts['preload']
     return Pipeline(run.pipeline, '', {}, {}, steps, run.folder/'run.json', '', preload if preload is None
                     else tuple(preload))
 
+# %% ../../nbs/85_pipelines/35_rerun.ipynb #1ae78c25
+def _elsewhere(settings:Settings, home:str)->Settings:
+    "The same settings with another home."
+    return replace(settings, workspace=replace(settings.workspace, home=home),
+                   sources=settings.sources | {('workspace', 'home'): 'call'})
+
+def _compared(run:Run, again:Run, steps)->list[dict]:
+    "A row for each output; a step that failed this time has its error instead of a digest."
+    found = lambda s, n: again.step(s).outputs.get(n, {}).get('digest', again.step(s).error)
+    rows = [(s, n, o['digest'], found(s, n)) for s in steps for n, o in run.step(s).outputs.items()]
+    return [dict(step=s, output=n, before=before, after=after, same=before == after) for s, n, before, after in rows]
+
+# %% ../../nbs/85_pipelines/35_rerun.ipynb #154e8ffc
 def rerun(
     run,                         # id or folder of a run
     settings:Settings|None=None, # the workspace
@@ -38,11 +57,7 @@ def rerun(
     run = load_run(run, settings)
     problems = verify(run.folder)
     if problems: raise WorkError(f"{run.id} cannot be run again, it was changed: {'; '.join(problems[:3])}")
+    pipeline = _from_evidence(run)
     with tempfile.TemporaryDirectory() as home:
-        elsewhere = replace(settings, workspace=replace(settings.workspace, home=home),
-                            sources=settings.sources | {('workspace', 'home'): 'call'})
-        pipeline = _from_evidence(run)
-        again = run_pipeline(pipeline, settings=elsewhere, force=True, show=show)
-    found = lambda s, n: again.step(s).outputs.get(n, {}).get('digest', again.step(s).error)
-    rows = [(s, n, o['digest'], found(s, n)) for s in pipeline.steps for n, o in run.step(s).outputs.items()]
-    return [dict(step=s, output=n, before=before, after=after, same=before == after) for s, n, before, after in rows]
+        again = run_pipeline(pipeline, settings=_elsewhere(settings, home), force=True, show=show)
+    return _compared(run, again, pipeline.steps)
