@@ -17,6 +17,7 @@ def _steps(graph)->list[StepResult]:
     "The steps of a Run or a Pipeline, in order."
     return graph.steps if isinstance(graph, Run) else [StepResult(s.name, s.needs, '') for s in graph.steps.values()]
 
+# %% ../../nbs/85_pipelines/40_graph.ipynb #9b694088
 def layers(
     graph, # a Run or a Pipeline
 )->list[list[str]]: # names of steps, layer by layer
@@ -31,6 +32,7 @@ def layers(
         found.append(row)
     return found
 
+# %% ../../nbs/85_pipelines/40_graph.ipynb #917343bc
 def edges(
     graph, # a Run or a Pipeline
 )->list[tuple[str, str]]: # (what is needed, what needs it)
@@ -41,10 +43,6 @@ def edges(
     return [(n, name) for name in needs for n in sorted(needs[name]) if not any(n in above[m] for m in needs[name])]
 
 # %% ../../nbs/85_pipelines/40_graph.ipynb #3ce2ce59
-_ink = dict(done='#2e7d32', cached='#0277bd', failed='#c62828', timeout='#c62828', killed='#c62828', running='#f9a825',
-            skipped='#9e9e9e', waiting='#9e9e9e')
-_wide, _high, _gap, _row = 150, 46, 60, 66
-
 def _time(seconds:float)->str:
     "Seconds for people."
     if seconds >= 5400: return f'{seconds/3600:.1f} h'
@@ -53,6 +51,11 @@ def _time(seconds:float)->str:
 def _said(step:StepResult)->str:
     "State and time, as far as there are any."
     return ' · '.join([step.state] * bool(step.state) + [_time(step.seconds)] * (step.seconds >= .05))
+
+# %% ../../nbs/85_pipelines/40_graph.ipynb #23d4c38a
+_ink = dict(done='#2e7d32', cached='#0277bd', failed='#c62828', timeout='#c62828', killed='#c62828', running='#f9a825',
+            skipped='#9e9e9e', waiting='#9e9e9e')
+_wide, _high, _gap, _row = 150, 46, 60, 66
 
 def _box(step:StepResult, x:float, y:float)->str:
     "One card."
@@ -64,33 +67,41 @@ def _box(step:StepResult, x:float, y:float)->str:
             f'<rect x="{x}" y="{y}" width="5" height="{_high}" rx="2" fill="{ink}"/>'
             f'{upper}{escape(name)}</text>{lower if step.state else ""}</g>')
 
-# %% ../../nbs/85_pipelines/40_graph.ipynb #23d4c38a
+# %% ../../nbs/85_pipelines/40_graph.ipynb #5193d0ef
 _tip = ('<defs><marker id="tip" viewBox="0 0 8 8" refX="2" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#90a4ae"/></marker></defs>')
 
-def _line(a:tuple, b:tuple, floor:float, far:bool)->str:
+def _line(a:tuple, b:tuple, floor:float|None=None)->str:
     "A curve from the right edge of one card to the left edge of another."
     (x1, y1), (x2, y2) = (a[0] + _wide, a[1] + _high/2), (b[0] - 6, b[1] + _high/2)
-    if far:
+    if floor is None: way = f'M{x1} {y1} C{x1 + _gap/2} {y1} {x2 - _gap/2} {y2} {x2} {y2}'
+    else:
         down = f'C{x1 + 40} {y1} {x1 + 10} {floor} {x1 + _gap} {floor}'
         up = f'C{x2 - 10} {floor} {x2 - 40} {y2} {x2} {y2}'
         way = f'M{x1} {y1} {down} L{x2 - _gap} {floor} {up}'
-    else: way = f'M{x1} {y1} C{x1 + _gap/2} {y1} {x2 - _gap/2} {y2} {x2} {y2}'
     return f'<path d="{way}" fill="none" stroke="#90a4ae" stroke-width="1.5" marker-end="url(#tip)"/>'
 
+# %% ../../nbs/85_pipelines/40_graph.ipynb #9b9923b6
+def _places(rows:list[list[str]])->dict:
+    "The upper left corner of each card, every layer centred."
+    tall = max((len(r) for r in rows), default=1)*_row
+    return {n: (20 + d*(_wide + _gap), 20 + (tall - len(row)*_row)/2 + i*_row) for d, row in enumerate(rows)
+            for i, n in enumerate(row)}
+
+def _far(graph, rows:list[list[str]])->list[tuple]:
+    "The lines that jump over a layer."
+    depth = {n: d for d, row in enumerate(rows) for n in row}
+    return [(a, b) for a, b in edges(graph) if depth[b] - depth[a] > 1]
+
+# %% ../../nbs/85_pipelines/40_graph.ipynb #79e51bc7
 def to_svg(
     graph, # a Run or a Pipeline
 )->str: # one self-contained <svg>
     "Return the picture of a pipeline or a run."
     rows, steps = layers(graph), {s.name: s for s in _steps(graph)}
-    tall = max((len(r) for r in rows), default=1)*_row
-    at = {n: (20 + d*(_wide + _gap), 20 + (tall - len(row)*_row)/2 + i*_row) for d, row in enumerate(rows)
-          for i, n in enumerate(row)}
-    depth = {n: d for d, row in enumerate(rows) for n in row}
-    far = [e for e in edges(graph) if depth[e[1]] - depth[e[0]] > 1]
-    width, height = 40 + len(rows)*(_wide + _gap) - _gap, 20 + tall + 22*len(far)
-    lines = [_line(at[a], at[b], 20 + tall + 22*far.index((a, b)) if (a, b) in far else 0, (a, b) in far)
-             for a, b in edges(graph)]
+    at, far, floor = _places(rows), _far(graph, rows), 20 + max((len(r) for r in rows), default=1)*_row
+    width, height = 40 + len(rows)*(_wide + _gap) - _gap, floor + 22*len(far)
+    lines = [_line(at[a], at[b], floor + 22*far.index((a, b)) if (a, b) in far else None) for a, b in edges(graph)]
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
             f'role="img" font-family="system-ui, Helvetica, Arial, sans-serif">{_tip}'
             '<rect width="100%" height="100%" rx="8" fill="#f7f9fa"/>'
@@ -108,22 +119,27 @@ def to_mermaid(
                if s.state in _ink]
     return '\n'.join(['graph LR', *boxes, *(f'  {number[a]} --> {number[b]}' for a, b in edges(graph)), *classes])
 
+# %% ../../nbs/85_pipelines/40_graph.ipynb #091faa4b
 _sign = dict(done='✓', cached='=', failed='✗', timeout='✗', killed='✗', running='▸', skipped='–', waiting='·')
 
+def _leaf(step:StepResult, stem:str, also:list[str])->str:
+    "One line of the tree."
+    text = stem + (f'{_sign[step.state]} ' if step.state else '') + step.name
+    return f'{text:32} {_said(step)}'.rstrip() + (f'  (also after {", ".join(also)})' if also else '')
+
+def _tree(steps:dict, above:dict, name:str, stem:str='', last:bool=True)->list[str]:
+    "The lines of a step and of those below it; `above` holds what each step needs."
+    branch, deeper = ('└─ ' if last else '├─ ', '   ' if last else '│  ') if above[name] else ('', '')
+    lines = [_leaf(steps[name], stem + branch, above[name][:-1])]
+    below = [n for n in above if above[n][-1:] == [name]]
+    for n in below: lines += _tree(steps, above, n, stem + deeper, n == below[-1])
+    return lines
+
+# %% ../../nbs/85_pipelines/40_graph.ipynb #9f842360
 def to_text(
     graph, # a Run or a Pipeline
 )->str: # a tree of lines
     "Return the pipeline as a tree for a terminal."
-    steps, lines, order = {s.name: s for s in _steps(graph)}, [], [n for row in layers(graph) for n in row]
-    into = {n: sorted((a for a, b in edges(graph) if b == n), key=order.index) for n in steps}
-    def walk(name, stem, last):
-        step, also = steps[name], [n for n in into[name][:-1]]
-        branch = ('└─ ' if last else '├─ ') if into[name] else ''
-        text = stem + branch + (f'{_sign[step.state]} ' if step.state else '') + name
-        lines.append(f'{text:32} {_said(step)}'.rstrip() + (f'  (also after {", ".join(also)})' if also else ''))
-        below = [n for n in order if into[n] and into[n][-1] == name]
-        for i, n in enumerate(below):
-            walk(n, stem + (('   ' if last else '│  ') if into[name] else ''), i == len(below) - 1)
-    for name in order:
-        if not into[name]: walk(name, '', True)
-    return '\n'.join(lines)
+    steps, lines, order = {s.name: s for s in _steps(graph)}, edges(graph), [n for row in layers(graph) for n in row]
+    above = {n: sorted((a for a, b in lines if b == n), key=order.index) for n in order}
+    return '\n'.join(line for n in order if not above[n] for line in _tree(steps, above, n))
