@@ -9,6 +9,7 @@ __all__ = ['source_digest', 'library_digest', 'settings_digest', 'content', 'ste
 import fcntl, glob, json, os, shutil, time
 from contextlib import contextmanager
 from pathlib import Path
+from fastcore.basics import patch
 import enterprise_lm
 from ..core.artifact import check_folder, data_digest, environment, file_digest, path_digest
 from ..core.settings import Settings
@@ -23,12 +24,14 @@ def source_digest(
     return data_digest([[c['cell_type'], c['source'], c.get('metadata', {}).get('tags', [])]
                         for c in read_notebook(notebook)['cells']])
 
+# %% ../../nbs/85_pipelines/27_cache.ipynb #33fd9afa
 def library_digest()->str: # 64 hex digits
     "Return the digest of the library's modules and the versions of what they build on; 20 ms, so never remembered."
     package = Path(enterprise_lm.__file__).parent
     return data_digest([{p.relative_to(package).as_posix(): file_digest(p) for p in sorted(package.rglob('*.py'))},
                         environment()])
 
+# %% ../../nbs/85_pipelines/27_cache.ipynb #61f22279
 def settings_digest(
     settings:Settings, # the workspace's
 )->str: # 64 hex digits
@@ -36,6 +39,10 @@ def settings_digest(
     return data_digest({s: vars(getattr(settings, s)) for s in ('data', 'training', 'evaluation', 'release')})
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #6b5ba1ff
+def _read_digest(place)->str:
+    "The digest in an artifact's manifest."
+    return json.loads((Path(place)/'manifest.json').read_text(encoding='utf-8'))['digest']
+
 def _place(value:str)->str:
     "Digest of what a Path parameter names."
     if value.startswith('sample://'):
@@ -44,18 +51,19 @@ def _place(value:str)->str:
     if os.path.exists(value): return path_digest(value)
     return data_digest({p: path_digest(p) for p in sorted(glob.glob(value, recursive=True))})
 
+# %% ../../nbs/85_pipelines/27_cache.ipynb #8a625d16
 def content(
     value,            # a converted value
     parameter:Parameter, # what it is given to
 ): # what enters the key
     "Return `value` with paths replaced by digests of what is there."
     if isinstance(value, list): return [content(v, parameter) for v in value]
-    if isinstance(value, str) and os.path.isabs(value) and os.path.isfile(manifest := os.path.join(value,
-                                                                                                   'manifest.json')):
-        with open(manifest, encoding='utf-8') as file: return dict(artifact=json.load(file)['digest'])
+    if isinstance(value, str) and os.path.isabs(value) and os.path.isfile(os.path.join(value, 'manifest.json')):
+        return dict(artifact=_read_digest(value))
     if 'Path' in (parameter.base, parameter.item) and value: return dict(place=_place(value))
     return value
 
+# %% ../../nbs/85_pipelines/27_cache.ipynb #988bad6b
 def step_key(
     notebook,           # path of the step notebook
     values:dict,        # converted values, artifacts as paths
@@ -87,18 +95,19 @@ class Cache:
                     if stop is None: time.sleep(.05)
             yield True
 
-    def put(self, key:str, executed, **entry):
-        "Keep a finished step: its executed notebook and `outputs`, `states`, `run`, `seconds`."
-        place = self.place(key)
-        shutil.copyfile(executed, place/'notebook.tmp'); (place/'notebook.tmp').replace(place/'notebook.ipynb')
-        save_json(place/'entry.json', entry | dict(executed=file_digest(place/'notebook.ipynb')))
+# %% ../../nbs/85_pipelines/27_cache.ipynb #9d41a640
+@patch
+def put(self:Cache, key:str, executed, **entry):
+    "Keep a finished step: its executed notebook and `outputs`, `states`, `run`, `seconds`."
+    place = self.place(key)
+    shutil.copyfile(executed, place/'notebook.tmp')
+    (place/'notebook.tmp').replace(place/'notebook.ipynb')
+    save_json(place/'entry.json', entry | dict(executed=file_digest(place/'notebook.ipynb')))
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #9829b847
 def _whole(output:dict)->bool:
     "Whether an artifact is there, unchanged, and still the same one."
-    place = Path(output['path'])
-    if check_folder(place): return False
-    return json.loads((place/'manifest.json').read_text(encoding='utf-8'))['digest'] == output['digest']
+    return not check_folder(output['path']) and _read_digest(output['path']) == output['digest']
 
 def cached(
     cache:Cache,       # where entries are
