@@ -26,6 +26,7 @@ FAMILIES = dict(       # what each can do
 )
 TASKS = ('causal', 'masked', 'classification')
 
+# %% ../../nbs/20_models/50_catalogue.ipynb #4b183f5a
 def check_shape(
     family:str,  # one of FAMILIES
     size:str,    # one of SIZES
@@ -38,6 +39,14 @@ def check_shape(
     if task and task not in FAMILIES[family]:
         fit = [f for f, tasks in FAMILIES.items() if task in tasks]
         raise UserError(f"family {family} cannot do the {task} task: take {' or '.join(fit)}")
+
+# %% ../../nbs/20_models/50_catalogue.ipynb #ab647932
+def _check_fields(family, overrides):
+    "Raise `UserError` for a name that is no field of the family's config."
+    from transformers import AutoConfig
+    known = AutoConfig.for_model(family)
+    for name in overrides:
+        if not hasattr(known, name): raise unknown(f'config field of {family}', name, known.to_dict())
 
 # %% ../../nbs/20_models/50_catalogue.ipynb #4fb12713
 def config(
@@ -60,12 +69,10 @@ def config(
                   max_position_embeddings=positions, pad_token_id=pad, bos_token_id=begin, eos_token_id=end)
     if family != 'gpt2': values |= dict(intermediate_size=4 * hidden)
     if family == 'roberta': values |= dict(type_vocab_size=1)
-    known = AutoConfig.for_model(family)
-    for name in overrides:
-        if not hasattr(known, name): raise unknown(f'config field of {family}', name, known.to_dict())
+    _check_fields(family, overrides)
     return AutoConfig.for_model(family, **(values | overrides))
 
-# %% ../../nbs/20_models/50_catalogue.ipynb #078c0f24
+# %% ../../nbs/20_models/50_catalogue.ipynb #fee45809
 def _classes():
     import transformers as t
     return dict(zip(TASKS, (t.AutoModelForCausalLM, t.AutoModelForMaskedLM, t.AutoModelForSequenceClassification)))
@@ -79,6 +86,7 @@ def parameter_count(
     made_by = _classes()[task or FAMILIES[shape.model_type][0]]
     with torch.device('meta'): return made_by.from_config(shape).num_parameters()
 
+# %% ../../nbs/20_models/50_catalogue.ipynb #078c0f24
 def size_table(
     vocabulary_size:int=8000, # tokens
     max_length:int=128,       # tokens
@@ -92,7 +100,7 @@ def size_table(
                              answer_MB=round(count * 4 / 1e6, 1), train_MB=round(count * 16 / 1e6, 1)))
     return rows
 
-# %% ../../nbs/20_models/50_catalogue.ipynb #5f9698e9
+# %% ../../nbs/20_models/50_catalogue.ipynb #fec96b29
 @contextmanager
 def quietly():
     "Run transformers without progress bars and tables of weights."
@@ -104,6 +112,7 @@ def quietly():
         logging.set_verbosity(level)
         if bars: logging.enable_progress_bar()
 
+# %% ../../nbs/20_models/50_catalogue.ipynb #2c6c6e04
 def find_checkpoint(
     name:str, # a folder, or a hub name such as 'owner/model'
 )->tuple[str, dict]: # what transformers is to load, and how
@@ -122,6 +131,7 @@ def find_checkpoint(
                         "hub name such as owner/model")
     return name, safe | dict(local_files_only=bool(os.environ.get('HF_HUB_OFFLINE', '') not in ('', '0')))
 
+# %% ../../nbs/20_models/50_catalogue.ipynb #53b41257
 def load_part(
     loader,      # a transformers Auto class
     name:str,    # a folder or a hub name
@@ -136,7 +146,44 @@ def load_part(
         raise UserError(f"checkpoint {name} cannot be loaded ({why}): give a folder that holds "
                         "config.json, *.safetensors and a tokenizer, or a hub name while online") from error
 
-# %% ../../nbs/20_models/50_catalogue.ipynb #a829f3ab
+# %% ../../nbs/20_models/50_catalogue.ipynb #d9788237
+def _from_config(family, task, tokenizer, size, max_length, overrides):
+    check_shape(family, size, task)
+    if tokenizer is None:
+        raise UserError(f"{family} from a config needs a tokenizer: train one with train_tokenizer, or name a "
+                        "checkpoint that brings its own")
+    labels = {k: overrides.pop(k) for k in ('id2label', 'label2id') if k in overrides}
+    shape = config(family, size, len(tokenizer), max_length, tokenizer, **overrides)
+    for name, value in labels.items(): setattr(shape, name, value)
+    return _classes()[task].from_config(shape), tokenizer
+
+# %% ../../nbs/20_models/50_catalogue.ipynb #5585f00d
+def _from_checkpoint(name, task, tokenizer, size, max_length, overrides):
+    import torch
+    from transformers import AutoTokenizer
+    tokenizer = tokenizer or load_part(AutoTokenizer, name)
+    if tokenizer.pad_token_id is None: tokenizer.pad_token = tokenizer.eos_token
+    model = load_part(_classes()[task], name, use_safetensors=True, dtype=torch.float32,
+                      ignore_mismatched_sizes=task == 'classification', **overrides)
+    places = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > places:
+        raise UserError(f"the tokenizer has {len(tokenizer)} tokens and checkpoint {name} knows "
+                        f"{places}: take the checkpoint's own tokenizer")
+    if model.config.pad_token_id is None: model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+# %% ../../nbs/20_models/50_catalogue.ipynb #ed158eb9
+def _needs(task, tokenizer, family):
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"the tokenizer of {family} has no padding token: set tokenizer.pad_token first")
+    if task == 'masked' and tokenizer.mask_token_id is None:
+        raise UserError(f"the tokenizer of {family} has no mask token, which the masked task needs: train one of "
+                        "kind wordpiece")
+    if task == 'causal' and tokenizer.eos_token_id is None:
+        raise UserError(f"the tokenizer of {family} has no end token, which the causal task needs: set "
+                        "tokenizer.eos_token first")
+
+# %% ../../nbs/20_models/50_catalogue.ipynb #6430e6cf
 def build(
     family:str,        # 'gpt2', 'bert', 'roberta', the folder of a checkpoint, or a hub name
     task:str,          # 'causal', 'masked' or 'classification'
@@ -159,37 +206,3 @@ def build(
         model, tokenizer = start(family, task, tokenizer, size, max_length, overrides)
     _needs(task, tokenizer, family)
     return model.eval(), tokenizer
-
-def _from_config(family, task, tokenizer, size, max_length, overrides):
-    check_shape(family, size, task)
-    if tokenizer is None:
-        raise UserError(f"{family} from a config needs a tokenizer: train one with train_tokenizer, or name a "
-                        "checkpoint that brings its own")
-    labels = {k: overrides.pop(k) for k in ('id2label', 'label2id') if k in overrides}
-    shape = config(family, size, len(tokenizer), max_length, tokenizer, **overrides)
-    for name, value in labels.items(): setattr(shape, name, value)
-    return _classes()[task].from_config(shape), tokenizer
-
-def _from_checkpoint(name, task, tokenizer, size, max_length, overrides):
-    import torch
-    from transformers import AutoTokenizer
-    tokenizer = tokenizer or load_part(AutoTokenizer, name)
-    if tokenizer.pad_token_id is None: tokenizer.pad_token = tokenizer.eos_token
-    model = load_part(_classes()[task], name, use_safetensors=True, dtype=torch.float32,
-                      ignore_mismatched_sizes=task == 'classification', **overrides)
-    places = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > places:
-        raise UserError(f"the tokenizer has {len(tokenizer)} tokens and checkpoint {name} knows "
-                        f"{places}: take the checkpoint's own tokenizer")
-    if model.config.pad_token_id is None: model.config.pad_token_id = tokenizer.pad_token_id
-    return model, tokenizer
-
-def _needs(task, tokenizer, family):
-    if tokenizer.pad_token_id is None:
-        raise UserError(f"the tokenizer of {family} has no padding token: set tokenizer.pad_token first")
-    if task == 'masked' and tokenizer.mask_token_id is None:
-        raise UserError(f"the tokenizer of {family} has no mask token, which the masked task needs: train one of "
-                        "kind wordpiece")
-    if task == 'causal' and tokenizer.eos_token_id is None:
-        raise UserError(f"the tokenizer of {family} has no end token, which the causal task needs: set "
-                        "tokenizer.eos_token first")
