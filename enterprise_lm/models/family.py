@@ -28,6 +28,7 @@ def families()->dict[str, str]: # name: 'module:Class'
     "Return all families that are installed."
     return {e.name: e.value for e in entry_points(group='enterprise_lm.families')} | _own
 
+# %% ../../nbs/20_models/70_family.ipynb #6d7a3830
 def get_family(
     name:str, # one of `families`
 )->type: # its class
@@ -40,7 +41,7 @@ def get_family(
         raise UserError(f"family {name} is declared as {found[name]}, which cannot be loaded ({error}): "
                         "install or mend that package") from error
 
-# %% ../../nbs/20_models/70_family.ipynb #6d7a3830
+# %% ../../nbs/20_models/70_family.ipynb #72f01224
 def family_name(
     model, # a Classifier or LanguageModel
 )->str: # the name it is saved under
@@ -52,6 +53,7 @@ def family_name(
                         "point of the group enterprise_lm.families")
     return name
 
+# %% ../../nbs/20_models/70_family.ipynb #16b0a7b7
 def save_model(
     folder,           # where to, usually a draft's path
     model,            # a Classifier or LanguageModel
@@ -84,6 +86,7 @@ def model_info(
     if labels: return dict(format=1, family='transformer-classifier', task='classify')
     return dict(format=1, family='transformer-language-model', task='generate')
 
+# %% ../../nbs/20_models/70_family.ipynb #7d769586
 def load_model(
     model,           # an Artifact or a folder
     verify:bool=True,# compare an artifact's bytes with its manifest first
