@@ -23,7 +23,9 @@ def fit_ngram(
     from enterprise_lm.models.ngram import NgramLanguageModel
     options = take_options(recipe, order=3, unit='tokenizer' if tokenizer is not None else 'word', minimum_count=1)
     if options['unit'] == 'tokenizer':
-        if tokenizer is None: raise UserError("n-gram option unit='tokenizer' needs a tokenizer: hand one to fit, or take 'word' or 'char'")
+        if tokenizer is None:
+            raise UserError("n-gram option unit='tokenizer' needs a tokenizer: hand one to fit, or take 'word' or "
+                            "'char'")
         options['unit'] = tokenizer
     return NgramLanguageModel(**options).fit(texts)
 
@@ -40,15 +42,17 @@ def judge(
     model:LanguageModel, # any language model
     split,               # of a corpus
 )->tuple: # dict of metrics, data frame with id, text, log_prob, bytes, score
-    "Return how surprised a model is by a split, in total and text by text; `log_prob` and `score` (bits per byte) include spelling."
+    "Return how surprised a model is by a split, in total and by text; `log_prob` and `score` include spelling."
     import pandas as pd
     texts = split.texts
     if not texts: return {}, pd.DataFrame(columns=['id', 'text', 'log_prob', 'bytes', 'score'])
     log_prob, tokens = model.log_prob(texts), model.count_tokens(texts)
     spelled, size = log_prob - spelling(model, texts), count_bytes(texts)
     honest = language_model_metrics(spelled, tokens, texts)
-    totals = language_model_metrics(log_prob, tokens, texts) | {k: honest[k] for k in ('perplexity_byte', 'bits_per_byte')}
-    items = pd.DataFrame(dict(id=split.ids, text=texts, log_prob=spelled, bytes=size, score=-spelled / size / math.log(2)))
+    totals = language_model_metrics(log_prob, tokens, texts) | {k: honest[k]
+                                                                for k in ('perplexity_byte', 'bits_per_byte')}
+    items = pd.DataFrame(dict(id=split.ids, text=texts, log_prob=spelled, bytes=size,
+                              score=-spelled / size / math.log(2)))
     return totals | dict(tokens=int(tokens.sum()), unknown=int(model.count_unknown(texts).sum())), items
 
 # %% ../../nbs/30_tasks/30_generate.ipynb #22cf4fc3
@@ -75,7 +79,8 @@ class Generate(Task):
         return 'masked' if recipe.family in ('bert', 'roberta') else 'causal'
 
     def build(self, recipe, corpus, tokenizer=None):
-        if recipe.family in ('majority', 'tfidf'): raise unknown('family of generate', recipe.family, ('ngram', 'gpt2', 'bert', 'roberta', 'a folder'))
+        if recipe.family in ('majority', 'tfidf'):
+            raise unknown('family of generate', recipe.family, ('ngram', 'gpt2', 'bert', 'roberta', 'a folder'))
         return build_language_model(recipe, tokenizer)
 
     def fit(self, recipe, corpus, tokenizer=None):
@@ -84,8 +89,10 @@ class Generate(Task):
         return model, {}, judge(model, corpus['validation'])[0]
 
     def encode(self, model, split):
-        return [dict(input_ids=i) for i in model.tokenizer(split.texts, add_special_tokens=False, verbose=False)['input_ids']]
+        return [dict(input_ids=i) for i in model.tokenizer(split.texts, add_special_tokens=False,
+                                                           verbose=False)['input_ids']]
 
-    def decode(self, model, texts): return [dict(text=t) for t in model.generate(texts, max_new_tokens=50, temperature=.8, seed=0)]
+    def decode(self, model, texts):
+        return [dict(text=t) for t in model.generate(texts, max_new_tokens=50, temperature=.8, seed=0)]
 
     def metrics(self, model, split): return judge(model, split)

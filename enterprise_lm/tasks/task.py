@@ -26,12 +26,14 @@ class Recipe:
     options:dict = field(default_factory=dict)  # of the family
 
     def __post_init__(self):
-        if self.family not in FAMILIES and not self.pretrained: raise unknown('family', self.family, FAMILIES, 'the recipe (a folder with a checkpoint will do too)')
+        if self.family not in FAMILIES and not self.pretrained:
+            raise unknown('family', self.family, FAMILIES, 'the recipe (a folder with a checkpoint will do too)')
         if self.size not in SIZES: raise unknown('size', self.size, SIZES, 'the recipe')
         if self.max_length < 2: raise UserError(f'max_length={self.max_length}: give 2 tokens or more')
 
     @property
-    def pretrained(self)->bool: return self.family not in FAMILIES and (Path(self.family).is_dir() or '/' in self.family)
+    def pretrained(self)->bool:
+        return self.family not in FAMILIES and (Path(self.family).is_dir() or '/' in self.family)
     def to_dict(self)->dict: return asdict(self)
 
 # %% ../../nbs/30_tasks/10_task.ipynb #4861d668
@@ -61,7 +63,7 @@ class Task(ABC):
         "Return an untrained model for a recipe; raises `UserError` for a family that cannot do this task."
 
     def fit(self, recipe:Recipe, corpus, tokenizer=None)->tuple:
-        "Return (fitted model, what was chosen, metrics on validation before those rows were seen) for a family without gradients."
+        "Return (fitted model, what was chosen, metrics on validation from before those rows were seen)."
         raise UserError(f'{self.name} does not fit {recipe.family} by itself')
 
     @abstractmethod
@@ -69,7 +71,7 @@ class Task(ABC):
         "Return an example with input_ids, and label where there is one, for each row of a split."
 
     def calibrate(self, model, split)->dict:
-        "Return what is chosen on validation after training, and set it in the model; nothing unless a task has such a thing."
+        "Return what is chosen on validation after training, and set it in the model."
         return {}
 
     @abstractmethod
@@ -80,7 +82,9 @@ class Task(ABC):
     def metrics(self, model, split)->tuple:
         "Return (dict of metrics, data frame with a row for each item) of a split."
 
-    def __repr__(self): return f"task {self.name}, judged by {self.primary} ({'higher' if self.higher_is_better else 'lower'} is better)"
+    def __repr__(self):
+        better = 'higher' if self.higher_is_better else 'lower'
+        return f'task {self.name}, judged by {self.primary} ({better} is better)'
 
 # %% ../../nbs/30_tasks/10_task.ipynb #c5565fc1
 _own = dict(classify='enterprise_lm.tasks.classify:Classify', generate='enterprise_lm.tasks.generate:Generate')
@@ -98,6 +102,9 @@ def get_task(
     found = task_names()
     if task not in found: raise unknown('task', task, found)
     try: made = found[task].load()()
-    except (ImportError, AttributeError) as error: raise UserError(f'task `{task}` is declared as {found[task].value}, which cannot be loaded: {error}') from error
-    if not isinstance(made, Task): raise UserError(f'task `{task}` is declared as {found[task].value}, which is no Task: derive it from enterprise_lm.tasks.task.Task')
+    except (ImportError, AttributeError) as error:
+        raise UserError(f'task `{task}` is declared as {found[task].value}, which cannot be loaded: {error}') from error
+    if not isinstance(made, Task):
+        raise UserError(f'task `{task}` is declared as {found[task].value}, which is no Task: derive it from '
+                        f'enterprise_lm.tasks.task.Task')
     return made

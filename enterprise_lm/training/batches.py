@@ -19,7 +19,7 @@ def pack(
     begin:int,  # the token before each document
     end:int,    # the token after each document; may be the same
 )->list[np.ndarray]: # int32 arrays; all have `block` tokens except perhaps the last
-    "Return the documents as one stream cut into blocks that overlap by one token: each token after the first is a target once."
+    "Return the documents as one stream cut into blocks that overlap by one: each later token is a target once."
     if block < 2: raise UserError(f'a block of {block} tokens has no target: give a length of 2 or more')
     before = [] if begin == end else [begin]
     parts = [np.array([*before, *d, end], np.int32) for d in documents]
@@ -36,7 +36,8 @@ def cut(
     batches, longest = [[]], 0
     for i in order:
         longest = max(longest, int(lengths[i]))
-        if batches[-1] and longest * (len(batches[-1]) + 1) > batch_tokens: batches.append([]); longest = int(lengths[i])
+        if batches[-1] and longest * (len(batches[-1]) + 1) > batch_tokens:
+            batches.append([]); longest = int(lengths[i])
         batches[-1].append(int(i))
     return [b for b in batches if b]
 
@@ -108,11 +109,13 @@ class Batches:
 
     def __len__(self): return len(self.batches)
 
-    def tokens(self, position:int)->int: return sum(len(self.examples[i]['input_ids']) for i in self.batches[position][1])
+    def tokens(self, position:int)->int:
+        return sum(len(self.examples[i]['input_ids']) for i in self.batches[position][1])
 
     def __getitem__(self, position:int)->dict:
         epoch, indices = self.batches[position]
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0]))
+        seed = np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0]
+        generator = torch.Generator().manual_seed(int(seed))
         return self.objective.prepare(pad([self.examples[i] for i in indices], self.pad_id), generator)
 
     def __iter__(self):

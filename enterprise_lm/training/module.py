@@ -38,10 +38,12 @@ class TrainingOptions:
     def __post_init__(self):
         for f in fields(self):
             value = getattr(self, f.name)
-            if value is not None and (isinstance(value, str) or not math.isfinite(value) or (value < 0 and f.name != 'target')):
+            if value is None: continue
+            if isinstance(value, str) or not math.isfinite(value) or (value < 0 and f.name != 'target'):
                 raise UserError(f'training option {f.name}={value!r}: give a number of zero or more')
         if self.accumulate < 1: raise UserError('training option accumulate=0: give 1 or more')
-        if self.warmup > 1 or self.label_smoothing >= 1: raise UserError('training options warmup and label_smoothing are shares: give them below 1')
+        if self.warmup > 1 or self.label_smoothing >= 1:
+            raise UserError('training options warmup and label_smoothing are shares: give them below 1')
 
 # %% ../../nbs/40_training/20_module.ipynb #d353e141
 _rates = dict(nano=2e-3, tiny=1e-3, small=5e-4, base=3e-4)
@@ -51,13 +53,16 @@ def make_options(
     size:str='nano',       # of the model
     objective:str='causal',# what it is trained on
     pretrained:bool=False, # weights were loaded, not drawn
+    train_bytes:int=0,     # UTF-8 bytes of the training text, where they are known
 )->TrainingOptions: # with every zero that means "what suits" filled in
     "Return complete options; raises `UserError` for an option that does not exist."
     for name in (options if isinstance(options, dict) else ()):
-        if name not in TrainingOptions.__dataclass_fields__: raise unknown('training option', name, TrainingOptions.__dataclass_fields__)
+        if name not in TrainingOptions.__dataclass_fields__:
+            raise unknown('training option', name, TrainingOptions.__dataclass_fields__)
     options = TrainingOptions(**options) if isinstance(options, dict) else options or TrainingOptions()
     labels = objective == 'classification'
-    suits = dict(epochs=3 if pretrained else 25 if labels else 4, learning_rate=5e-5 if pretrained else _rates.get(size, 3e-4),
+    epochs = 3 if pretrained else 25 if labels else min(20, max(2, round(3e6 / max(train_bytes, 1))))
+    suits = dict(epochs=epochs, learning_rate=5e-5 if pretrained else _rates.get(size, 3e-4),
                  batch_tokens=1024 if labels else 2048, validation_rows=32 if objective == 'masked' else 2000)
     return replace(options, **{name: value for name, value in suits.items() if not getattr(options, name)})
 
@@ -106,7 +111,8 @@ class TrainingModule(L.LightningModule):
     def configure_optimizers(self):
         groups = decay_groups(self.model, self.options.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=self.options.learning_rate, betas=(.9, .98), fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, self.total_steps, self.options.warmup))
+        factor = lambda step: rate_factor(step, self.total_steps, self.options.warmup)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return dict(optimizer=optimizer, lr_scheduler=dict(scheduler=schedule, interval='step'))
 
 # %% ../../nbs/40_training/20_module.ipynb #02ef2896
@@ -115,13 +121,17 @@ def choose_hardware(
     precision:str='auto', # 'auto', 'fp32' or 'bf16'
 )->dict: # accelerator and precision for Lightning, and whether to compile
     "Return what to train on; raises `UserError` for a device that is not there."
-    for value, allowed, key in ((device, ('auto', 'cpu', 'cuda'), 'device'), (precision, ('auto', 'fp32', 'bf16'), 'precision')):
+    for value, allowed, key in ((device, ('auto', 'cpu', 'cuda'), 'device'),
+                                (precision, ('auto', 'fp32', 'bf16'), 'precision')):
         if value not in allowed: raise unknown(f'[training] {key}', value, allowed)
     there = torch.cuda.is_available()
-    if device == 'cuda' and not there: raise UserError("[training] device is 'cuda' and torch sees no GPU: set it to 'auto', or install a torch built for CUDA")
+    if device == 'cuda' and not there:
+        raise UserError("[training] device is 'cuda' and torch sees no GPU: set it to 'auto', or install a torch built "
+                        "for CUDA")
     gpu = there and device != 'cpu'
     bf16 = precision == 'bf16' or (precision == 'auto' and gpu and torch.cuda.is_bf16_supported())
-    return dict(accelerator='cuda' if gpu else 'cpu', precision='bf16-mixed' if bf16 else '32-true', compile=gpu and bf16)
+    return dict(accelerator='cuda' if gpu else 'cpu', precision='bf16-mixed' if bf16 else '32-true',
+                compile=gpu and bf16)
 
 # %% ../../nbs/40_training/20_module.ipynb #7890c4af
 @contextmanager
@@ -150,7 +160,8 @@ def make_trainer(
     plugins=(),          # Lightning plugins
 )->L.Trainer: # that runs its loader once, from where the loader stands
     "Return a Trainer without logger, bar, validation loop or checkpoints of its own."
-    return L.Trainer(accelerator=hardware['accelerator'], devices=1, precision=hardware['precision'], max_epochs=1,
-                     accumulate_grad_batches=(options or TrainingOptions()).accumulate, callbacks=list(callbacks), plugins=list(plugins),
-                     default_root_dir=folder, enable_checkpointing=folder is not None, logger=False, enable_progress_bar=False,
-                     enable_model_summary=False, num_sanity_val_steps=0, limit_val_batches=0, use_distributed_sampler=False)
+    quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0)
+    return L.Trainer(
+        accelerator=hardware['accelerator'], precision=hardware['precision'], devices=1, max_epochs=1,
+        accumulate_grad_batches=(options or TrainingOptions()).accumulate, limit_val_batches=0,
+        callbacks=list(callbacks), plugins=list(plugins), default_root_dir=folder, enable_checkpointing=folder is not None, use_distributed_sampler=False, **quiet)

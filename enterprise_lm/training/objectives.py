@@ -85,7 +85,8 @@ class Masked(Objective):
         allowed = (batch['attention_mask'] == 1) & ~torch.isin(ids, special)
         chosen, fate = (draw() < self.rate) & allowed, draw()
         stand_in = torch.randint(0, self.vocabulary_size, ids.shape, generator=generator)
-        random = chosen & (fate >= self.mask_share) & (fate < self.mask_share + self.random_share) & ~torch.isin(stand_in, special)
+        random = chosen & (fate >= self.mask_share) & (fate < self.mask_share + self.random_share)
+        random &= ~torch.isin(stand_in, special)
         hidden = ids.masked_fill(chosen & (fate < self.mask_share), self.mask_id).where(~random, stand_in)
         return batch | dict(input_ids=hidden, labels=ids.masked_fill(~chosen, IGNORED))
 
@@ -110,9 +111,14 @@ def get_objective(
     classes = dict(causal=Causal, masked=Masked, classification=Classification)
     if name not in classes: raise unknown('objective', name, classes)
     for option in options:
-        if option not in classes[name].__dataclass_fields__: raise unknown(f'option of the {name} objective', option, classes[name].__dataclass_fields__)
+        if option not in classes[name].__dataclass_fields__:
+            raise unknown(f'option of the {name} objective', option, classes[name].__dataclass_fields__)
     if name == 'masked':
-        if tokenizer.mask_token_id is None: raise UserError('the masked objective needs a tokenizer with a mask token: train one of kind wordpiece, or give it one')
-        options = dict(mask_id=tokenizer.mask_token_id, vocabulary_size=len(tokenizer), special_ids=tuple(sorted(tokenizer.all_special_ids))) | options
-    if name == 'causal' and tokenizer.bos_token_id != tokenizer.eos_token_id: options = dict(given_ids=(tokenizer.bos_token_id,)) | options
+        if tokenizer.mask_token_id is None:
+            raise UserError('the masked objective needs a tokenizer with a mask token: train one of kind wordpiece, or '
+                            'give it one')
+        options = dict(mask_id=tokenizer.mask_token_id, vocabulary_size=len(tokenizer),
+                       special_ids=tuple(sorted(tokenizer.all_special_ids))) | options
+    if name == 'causal' and tokenizer.bos_token_id != tokenizer.eos_token_id:
+        options = dict(given_ids=(tokenizer.bos_token_id,)) | options
     return classes[name](**options)

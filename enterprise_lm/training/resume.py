@@ -36,15 +36,18 @@ class WholeFiles(TorchCheckpointIO):
 def get_random_state()->dict: # plain numbers and tensors
     "Return the state of python's, numpy's and torch's generators."
     name, keys, position, has_gauss, gauss = np.random.get_state()
-    return dict(python=random.getstate(), numpy=[name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss],
-                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
+    numpy = [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss]
+    return dict(python=random.getstate(), numpy=numpy, torch=torch.get_rng_state(),
+                cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
 
 def set_random_state(
     state:dict, # from `get_random_state`
 ):
     "Put all generators back into `state`."
     name, keys, *rest = state['numpy']
-    random.setstate(state['python']); np.random.set_state((name, keys.numpy().astype(np.uint32), *rest)); torch.set_rng_state(state['torch'].cpu())
+    random.setstate(state['python'])
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state['torch'].cpu())
     if state['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all([s.cpu() for s in state['cuda']])
 
 # %% ../../nbs/40_training/25_resume.ipynb #fe491fc3
@@ -75,7 +78,8 @@ class Checkpoints(Checkpoint):
         every:int=0,       # optimiser steps between checkpoints; 0: by time
         minutes:float=1.,  # minutes between checkpoints
     ):
-        self.path, self.every, self.seconds, self.written = Path(folder)/'last.ckpt', every, minutes * 60, time.monotonic()
+        self.path, self.every, self.seconds = Path(folder)/'last.ckpt', every, minutes * 60
+        self.written = time.monotonic()
 
     def is_due(self, trainer, batch_idx:int)->bool:
         if trainer.should_stop or batch_idx + 1 == trainer.num_training_batches: return True

@@ -33,7 +33,7 @@ def facts(
     return f'loss {loss:.3f} · {tokens_per_second:,.0f} tokens/s · {span(left)} left'
 
 # %% ../../nbs/40_training/26_watch.ipynb #5424dc93
-_page = '<div><progress value="{done}" max="{total}" style="width:20em"></progress> {label} {done}/{total} · {text}</div>'
+_page = '<div><progress value="{done}" max="{total}"></progress> {label} {done}/{total} · {text}</div>'
 
 class Bar:
     "A progress bar with a line of text, for the surface at hand; it disappears when it is closed."
@@ -42,11 +42,13 @@ class Bar:
         if self.where == 'terminal':
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-            self.bar = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[text]}'),
+            text = TextColumn('{task.fields[text]}')
+            self.bar = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), text,
                                 console=Console(stderr=True), transient=True)
             self.bar.start(); self.task = self.bar.add_task(label, total=total, text='')
 
-    def render(self, done:int, text:str)->str: return _page.format(label=self.label, done=done, total=self.total, text=text)
+    def render(self, done:int, text:str)->str:
+        return _page.format(label=self.label, done=done, total=self.total, text=text)
 
     def show(self, page:str):
         "Show HTML in place of what was there; a training of less than a second shows nothing."
@@ -76,7 +78,8 @@ def alarm(
     spoilt = next((l for l in losses if not math.isfinite(l)), None)
     if spoilt is not None: raise WorkError(f'training stopped at step {step}: the loss is {spoilt}; {mend}')
     if first is not None and recent > 2 * first + 1:
-        raise WorkError(f'training stopped at step {step}: the loss has grown from {first:.2f} to {recent:.2f}, it diverges; {mend}')
+        raise WorkError(f'training stopped at step {step}: the loss has grown from {first:.2f} to {recent:.2f}, it '
+                        f'diverges; {mend}')
 
 # %% ../../nbs/40_training/26_watch.ipynb #1f6b08f7
 class Watch(Callback):
@@ -89,8 +92,9 @@ class Watch(Callback):
         on_metrics:Callable|None=None, # called with step and a dict of metrics
         rows:int=100,              # about so many rows in all
     ):
-        self.loader, self.total, self.label, self.learning_rate, self.on_metrics = loader, total_steps, label, learning_rate, on_metrics
-        self.every, self.rows, self.pending, self.step, self.seconds, self.tokens, self.bar = max(1, total_steps // rows), [], [], 0, 0., 0, None
+        self.loader, self.total, self.label, self.learning_rate = loader, total_steps, label, learning_rate
+        self.on_metrics, self.every, self.bar = on_metrics, max(1, total_steps // rows), None
+        self.rows, self.pending, self.step, self.seconds, self.tokens = [], [], 0, 0., 0
 
     def state_dict(self):
         self.read()
@@ -110,20 +114,24 @@ class Watch(Callback):
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         now = time.monotonic()
-        self.seconds, self.clock, self.tokens = self.seconds + now - self.clock, now, self.tokens + self.loader.tokens(batch_idx)
+        self.seconds, self.clock = self.seconds + now - self.clock, now
+        self.tokens += self.loader.tokens(batch_idx)
         self.pending, self.step = self.pending + [outputs['loss'].detach()], trainer.global_step
         if outputs['loss'].device.type == 'cpu': self.read()
         last = batch_idx + 1 == len(self.loader)
-        if last or ((batch_idx + 1) % trainer.accumulate_grad_batches == 0 and trainer.global_step % self.every == 0): self.add_row(trainer, module, batch_idx)
+        if last or ((batch_idx + 1) % trainer.accumulate_grad_batches == 0 and trainer.global_step % self.every == 0):
+            self.add_row(trainer, module, batch_idx)
 
     def add_row(self, trainer, module, batch_idx):
         self.read()
-        row = dict(step=trainer.global_step, epoch=self.loader.batches[batch_idx][0], loss=sum(self.pending) / len(self.pending),
-                   learning_rate=module.lr_schedulers().get_last_lr()[0], gradient_norm=module.gradient_norm.item())
+        loss, rate = sum(self.pending) / len(self.pending), module.lr_schedulers().get_last_lr()[0]
+        row = dict(step=trainer.global_step, epoch=self.loader.batches[batch_idx][0], loss=loss, learning_rate=rate,
+                   gradient_norm=module.gradient_norm.item())
         self.rows, self.pending = self.rows + [row], []
         speed = (self.tokens - self.before[0]) / max(self.seconds - self.before[1], 1e-9)
         left = self.seconds / trainer.global_step * (self.total - trainer.global_step)
-        self.bar.update(trainer.global_step, facts(row['loss'], speed, left), loss=row['loss'], tokens_per_second=speed, seconds_left=left)
+        self.bar.update(trainer.global_step, facts(row['loss'], speed, left), loss=row['loss'], tokens_per_second=speed,
+                        seconds_left=left)
         if self.on_metrics: self.on_metrics(row['step'], {k: v for k, v in row.items() if k != 'step'})
 
     def on_train_end(self, trainer, module): self.bar.close()
@@ -151,7 +159,8 @@ def draw_curves(
     from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 2.8), layout='constrained')
     left, right = figure.subplots(1, 2)
-    left.plot([r['step'] for r in rows], [r['loss'] for r in rows]); left.set(title='training loss', xlabel='step', ylabel='nats per target')
+    left.plot([r['step'] for r in rows], [r['loss'] for r in rows])
+    left.set(title='training loss', xlabel='step', ylabel='nats per target')
     right.plot([r['step'] for r in validations], [r[primary] for r in validations], marker='.')
     right.set(title=f'{primary} on validation', xlabel='step')
     figure.savefig(path, dpi=100, metadata=dict(Software=None))
