@@ -46,6 +46,14 @@ def choose(
     return (max if higher_is_better else min)(able, key=lambda c: c.validation[primary])
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #2bb17082
+def _verdict(a:Contender, b:Contender, **options)->dict:
+    "How `a` did against `b`."
+    result = compare_items(a.items, b.items, **options)
+    words = (' points', 100., 1) if 'log_prob' not in a.items else (' bits a byte', 1., 3)
+    return result.as_dict() | dict(candidate=a.name, reference=b.name, scores=[result.candidate, result.reference],
+                                   sentence=result.sentence(a.name, b.name, *words))
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #311fe18f
 def verdicts(
     contenders:list,  # all of them
     chosen,           # the Contender that was chosen
@@ -54,30 +62,27 @@ def verdicts(
     "Return the paired comparison of each candidate with the chosen one and with the reference."
     able = [c for c in contenders if not c.reference]
     pairs = [(c, chosen) for c in able if c is not chosen] + [(c, r) for r in contenders if r.reference for c in able]
-    found = []
-    for a, b in pairs:
-        result = compare_items(a.items, b.items, **options)
-        words = (' points', 100., 1) if 'log_prob' not in a.items else (' bits a byte', 1., 3)
-        found.append(result.as_dict()
-                     | dict(candidate=a.name, reference=b.name, scores=[result.candidate, result.reference],
-                            sentence=result.sentence(a.name, b.name, *words)))
-    return found
+    return [_verdict(a, b, **options) for a, b in pairs]
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #b46fc277
+def _reading(gap:float)->str:
+    "What a gap between confidence and accuracy usually means."
+    if gap > .05:
+        return (f'it is overconfident by {gap * 100:.0f} points, often a sign of over-fitting: calibrate it, '
+                'regularise it or train it on more data')
+    if gap < -.05:
+        return (f'it is underconfident by {-gap * 100:.0f} points, often a sign of under-fitting: calibrate it '
+                'or train it longer')
+    return 'its confidence can be taken at its word'
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #027020cf
 def diagnose(
     items:dict, # columns of one classifier's items
 )->dict: # accuracy, confidence, gap, below_half, reading
     "Compare a classifier's confidence with how often it is right, and say what that usually means."
     accuracy, confidence = float(np.mean(items['score'])), float(np.mean(items['confidence']))
     gap, below = confidence - accuracy, float((np.asarray(items['confidence']) < .5).mean())
-    reading = 'its confidence can be taken at its word'
-    if gap > .05:
-        reading = (f'it is overconfident by {gap * 100:.0f} points, often a sign of over-fitting: calibrate it, '
-                   'regularise it or train it on more data')
-    if gap < -.05:
-        reading = (f'it is underconfident by {-gap * 100:.0f} points, often a sign of under-fitting: calibrate it '
-                   'or train it longer')
-    return dict(accuracy=accuracy, confidence=confidence, gap=gap, below_half=below, reading=reading)
+    return dict(accuracy=accuracy, confidence=confidence, gap=gap, below_half=below, reading=_reading(gap))
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #7c26672c
 def classify_findings(
@@ -94,6 +99,7 @@ def classify_findings(
                 calibration={c.name: reliability(np.asarray(c.items['score'], float),
                                                  np.asarray(c.items['confidence']), 10) for c in contenders})
 
+# %% ../../nbs/50_evaluation/20_findings.ipynb #49a40132
 def generate_findings(
     contenders:list,  # all of them
     chosen,           # the Contender that was chosen
@@ -111,6 +117,7 @@ NOT_TESTED = dict(
               'whether it repeats personal data or long passages from its training texts',
               'whether it treats groups of people equally', 'speed with many users at once'])
 
+# %% ../../nbs/50_evaluation/20_findings.ipynb #9d9ae656
 def not_tested(
     task:str,        # 'classify' or 'generate'
     languages,       # language of each test item
@@ -127,55 +134,74 @@ def not_tested(
     return found + NOT_TESTED.get(task, [])
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #7cdf7f11
+def _how_good(report:dict, best:dict)->str:
+    "The chosen candidate's score with its interval."
+    (low, high), seen = best['interval'], f"{report['items']:,} test texts it had never seen"
+    sure = f"{report['confidence']:.0%} interval"
+    if report['task'] == 'classify':
+        return f"It gives the right answer to {best['score']:.1%} of {seen} ({sure} {low:.1%} to {high:.1%})."
+    return (f"It needs {best['score']:.3f} bits for each byte of {seen} ({sure} {low:.3f} to {high:.3f}); "
+            "fewer is better.")
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #218dd3a6
 def headline(
     report:dict, # findings so far: task, primary, chosen, candidates, items, confidence
 )->str: # one or two plain sentences
     "Return the sentence a report starts with."
     able = [c for c in report['candidates'] if not c['reference']]
     best = next(c for c in able if c['name'] == report['chosen'])
-    low, high = best['interval']
     among = (f"of {len(able)} candidates it did best on the validation texts" if len(able) > 1
              else 'it was the only candidate')
-    if report['task'] == 'classify':
-        did = (f"It gives the right answer to {best['score']:.1%} of {report['items']:,} test texts it had never "
-               f"seen ({report['confidence']:.0%} interval {low:.1%} to {high:.1%}).")
-    else:
-        did = (f"It needs {best['score']:.3f} bits for each byte of {report['items']:,} test texts it had never "
-               f"seen ({report['confidence']:.0%} interval {low:.3f} to {high:.3f}); fewer is better.")
-    return f"{best['name']} was chosen: {among}. {did}"
+    return f"{best['name']} was chosen: {among}. {_how_good(report, best)}"
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #9fc68b4f
+def _ahead(report:dict)->list[str]:
+    "A sentence for each candidate that did better on test than the chosen one."
+    return [f"{v['candidate']} did better than {report['chosen']} on the test texts. The choice stays: it was "
+            "made on the validation texts, and choosing by test texts would flatter whoever is lucky."
+            for v in report['verdicts'] if v['reference'] == report['chosen'] and v['verdict'] == 'better']
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #60b0b4c2
+def _one_answer(report:dict)->list[str]:
+    "A sentence when the chosen classifier always answers the same."
+    answers = [row['label'] for row in report.get('per_label', []) if row['predicted']]
+    if len(answers) != 1: return []
+    return [f"{report['chosen']} gives every text the same answer, {answers[0]}: its score is only the share of "
+            "that label."]
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #51e5f4ec
+def _jump(report:dict, best:dict)->list[str]:
+    "A sentence when validation and test disagree."
+    before, (low, high) = best['validation'].get(report['primary']), best['interval']
+    if before is None or (report['task'], report['primary']) != ('classify', 'accuracy'): return []
+    if low - .02 <= before <= high + .02: return []
+    why = ('the test texts are harder, or the choice fitted the validation texts too closely' if before > high
+           else 'the test texts are easier, or the model has learnt from more texts since')
+    return [f"On the validation texts {report['chosen']} was right in {before:.1%}: {why}."]
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #7c508fb0
+def _guessing(report:dict)->list[str]:
+    "A sentence about models that cannot read some words."
+    names = [c['name'] for c in report['candidates']
+             if c['metrics'].get('unknown', 0) > .005 * c['metrics'].get('tokens', 0)]
+    if not names: return []
+    return [f"{', '.join(names)} cannot read some words of the test texts. Bits per byte charges for "
+            "spelling them; perplexity per token and per word does not, and looks better than it is."]
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #af4ac991
+def _few(report:dict)->list[str]:
+    "A sentence when there are few test texts."
+    if report['items'] >= 300: return []
+    return [f"{report['items']:,} test texts are few: only large differences between models can be seen with them."]
+
 def remarks(
     report:dict, # findings so far
 )->list[str]: # sentences
     "Return what a reader should know before relying on the figures."
-    found, chosen = [], report['chosen']
-    for v in report['verdicts']:
-        if v['reference'] == chosen and v['verdict'] == 'better':
-            found.append(f"{v['candidate']} did better than {chosen} on the test texts. The choice stays: it was "
-                         "made on the validation texts, and choosing by test texts would flatter whoever is lucky.")
-    best = next(c for c in report['candidates'] if c['name'] == chosen)
-    answers = [row['label'] for row in report.get('per_label', []) if row['predicted']]
-    if len(answers) == 1:
-        found.append(f"{chosen} gives every text the same answer, {answers[0]}: its score is only the share of "
-                     "that label.")
-    before, (low, high) = best['validation'].get(report['primary']), best['interval']
-    share = before is not None and report['task'] == 'classify' and report['primary'] == 'accuracy'
-    if share and not low - .02 <= before <= high + .02:
-        why = ('the test texts are harder, or the choice fitted the validation texts too closely' if before > high
-               else 'the test texts are easier, or the model has learnt from more texts since')
-        found.append(f"On the validation texts {chosen} was right in {before:.1%}: {why}.")
-    guessing = [c['name'] for c in report['candidates']
-                if c['metrics'].get('unknown', 0) > .005 * c['metrics'].get('tokens', 0)]
-    if guessing:
-        found.append(f"{', '.join(guessing)} cannot read some words of the test texts. Bits per byte charges for "
-                     "spelling them; perplexity per token and per word does not, and looks better than it is.")
-    if report['items'] < 300:
-        found.append(f"{report['items']:,} test texts are few: only large differences between models can be seen "
-                     "with them.")
-    return found
+    best = next(c for c in report['candidates'] if c['name'] == report['chosen'])
+    return [*_ahead(report), *_one_answer(report), *_jump(report, best), *_guessing(report), *_few(report)]
 
-# %% ../../nbs/50_evaluation/20_findings.ipynb #60b0b4c2
+# %% ../../nbs/50_evaluation/20_findings.ipynb #9a4f5203
 def _candidate(c:Contender, confidence:float, resamples:int, seed:int)->dict:
     "A row of the table of candidates."
     scores, weights = c.items['score'], None
@@ -185,6 +211,15 @@ def _candidate(c:Contender, confidence:float, resamples:int, seed:int)->dict:
                 metrics=c.metrics, score=score,
                 interval=list(score_interval(scores, weights, confidence, resamples, seed)))
 
+# %% ../../nbs/50_evaluation/20_findings.ipynb #151cb19c
+def _groups(items:dict, languages)->dict:
+    "The group of each item, by what items are grouped by."
+    given = languages or [''] * len(items['text'])
+    tongues = [known or language(text) for known, text in zip(given, items['text'])]
+    groups = dict(language=tongues, length=length_groups(items['text']))
+    return groups | (dict(label=items['label']) if 'label' in items else {})
+
+# %% ../../nbs/50_evaluation/20_findings.ipynb #abb89e23
 def findings(
     contenders:list,         # Contender of each model, on the same test items
     *,
@@ -198,18 +233,15 @@ def findings(
     seed:int=42,             # of the draws
 )->dict: # what report.json holds
     "Return the findings about several models; raises `UserError` when they cannot be compared."
-    chosen = choose(contenders, primary, higher_is_better)
-    items, tables = chosen.items, {c.name: c.items for c in contenders}
+    chosen, tables = choose(contenders, primary, higher_is_better), {c.name: c.items for c in contenders}
     if len(tables) != len(contenders): raise UserError("two models have the same name: give each its own")
-    tongues = [given or language(text) for given, text in zip(languages or [''] * len(items['text']), items['text'])]
-    groups = dict(language=tongues, length=length_groups(items['text']))
-    if 'label' in items: groups['label'] = items['label']
-    drawn = dict(confidence=confidence, resamples=resamples, seed=seed)
+    items, drawn = chosen.items, dict(confidence=confidence, resamples=resamples, seed=seed)
+    groups = _groups(items, languages)
     report = dict(task=task, primary=primary, higher_is_better=higher_is_better, chosen=chosen.name,
                   items=len(items['id']), margin=margin, **drawn,
                   candidates=[_candidate(c, **drawn) for c in contenders],
                   verdicts=verdicts(contenders, chosen, margin=margin, **drawn),
                   slices=[row for by, group in groups.items() for row in slices(tables, by, group)],
-                  not_tested=not_tested(task, tongues, items.get('label')))
+                  not_tested=not_tested(task, groups['language'], items.get('label')))
     report |= (generate_findings if 'log_prob' in items else classify_findings)(contenders, chosen)
     return report | dict(headline=headline(report), remarks=remarks(report))
