@@ -66,8 +66,8 @@ def table(
                                 for v, (h, c) in zip(row, columns.items()))
     body = ''.join(f'<tr{" class=chosen" if i == marked else ""}>{cells(row)}</tr>' for i, row in enumerate(rows))
     told = f'<caption>{escape(caption)}</caption>' if caption else ''
-    return _scroll(caption or 'table', f'<table{" class=stacked" if stacked else ""}>{told}<thead><tr>{head}</tr></thead>'
-                   f'<tbody>{body}</tbody></table>')
+    return _scroll(caption or 'table', f'<table{" class=stacked" if stacked else ""}>{told}'
+                   f'<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #12159057
 _columns = dict(classify=['f1_macro', 'log_loss', 'expected_calibration_error'],
@@ -183,9 +183,10 @@ def _pairs(report, most):
 
 def _confusion(report):
     if 'confused' not in report: return ''
-    matrix = report['confusion'] and _scroll('Confusion matrix', confusion_picture(report['labels'], report['confusion']))
-    told = f"Answers of {report['chosen']} on the {report['items']:,} test texts, {len(report['labels'])} labels."
-    return section('What is mixed up with what', told, matrix or '', _pairs(report, 8 if matrix else 12))
+    labels, counts = report['labels'], report['confusion']
+    matrix = _scroll('Confusion matrix', confusion_picture(labels, counts)) if counts else ''
+    told = f"Answers of {report['chosen']} on the {report['items']:,} test texts, {len(labels)} labels."
+    return section('What is mixed up with what', told, matrix, _pairs(report, 8 if matrix else 12))
 
 # %% ../../nbs/50_evaluation/40_report.ipynb #82d6f6c8
 def _slice_cells(report, row, names):
