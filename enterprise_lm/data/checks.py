@@ -26,6 +26,7 @@ def drop_unlabelled(
     reading.table = reading.table.filter([label is not None for label in labels])
     return reading
 
+# %% ../../nbs/10_data/60_checks.ipynb #9e5598f1
 def _told(text:str)->str:
     "The language of a text's beginning; ASCII, which is most of many corpora, needs no table of scripts."
     head = text[:400]
@@ -40,6 +41,7 @@ def fill_languages(
     told = [given or _told(text) for given, text in zip(table['language'].to_pylist(), table['text'].to_pylist())]
     return table.set_column(table.schema.get_field_index('language'), 'language', arrow.array(told, arrow.string()))
 
+# %% ../../nbs/10_data/60_checks.ipynb #bdb45c7b
 def check_rejected(
     readings:dict,    # {side: Reading}
     strict:bool,      # no row may be rejected
@@ -55,7 +57,7 @@ def check_rejected(
     if len(rejected) > limit * (kept + len(rejected)):
         raise UserError(f"{len(rejected)} of {kept + len(rejected)} rows cannot be used{first}; mend them, or allow more with rejected_limit=")
 
-# %% ../../nbs/10_data/60_checks.ipynb #9e5598f1
+# %% ../../nbs/10_data/60_checks.ipynb #e8a5a8bc
 def groups_of(
     table, # pyarrow.Table
 )->list|None: # a group for each row, or None
@@ -63,6 +65,7 @@ def groups_of(
     for name in ('group', 'subject'):
         if table[name].null_count < table.num_rows: return table[name].to_pylist()
 
+# %% ../../nbs/10_data/60_checks.ipynb #eb343bcd
 def leave_overlap(
     tables:dict,         # {side: pyarrow.Table}; 'train' is replaced
     minimum_words:int=0, # shorter texts may repeat
@@ -77,6 +80,13 @@ def leave_overlap(
     return rows
 
 # %% ../../nbs/10_data/60_checks.ipynb #829bee1e
+def _odd_labels(tables:dict)->tuple[list[str], list[str]]:
+    "Labels of validation or test that are never in train; labels that occur once."
+    counts = {side: Counter(l for l in table['label'].to_pylist() if l is not None) for side, table in tables.items()}
+    total, unseen = sum(counts.values(), Counter()), set(counts['test'] + counts['validation']) - set(counts['train'])
+    return sorted(unseen), sorted(l for l, n in total.items() if n == 1)
+
+# %% ../../nbs/10_data/60_checks.ipynb #da63fb1e
 def _repeats(tables:dict)->tuple[int, int, int]:
     "Training rows that occur before, texts with more than one label, test texts that are in validation."
     keyed = {side: [text_key(t) for t in table['text'].to_pylist()] for side, table in tables.items()}
@@ -86,11 +96,17 @@ def _repeats(tables:dict)->tuple[int, int, int]:
     return (len(keyed['train']) - len(set(keyed['train'])), sum(len(l) > 1 for l in labels.values()),
             len(set(keyed['test']) & set(keyed['validation'])))
 
+# %% ../../nbs/10_data/60_checks.ipynb #9025185c
+def _reasons(rejected)->str:
+    "Each kind of reason and how often it occurs."
+    return '; '.join(f'{reason}: {n}' for reason, n in sorted(Counter(re.sub(r'\d[\d,]*', 'n', r['reason']) for r in rejected).items()))
+
 def _held(left)->str:
     "How many rows and different texts of each side were found in training."
     return '; '.join(f"{side}: {sum(r['held'] == side for r in left)} rows, {len({text_key(r['text']) for r in left if r['held'] == side})} different texts"
                      for side in sorted({r['held'] for r in left}))
 
+# %% ../../nbs/10_data/60_checks.ipynb #64f4fa0b
 def findings(
     tables:dict,      # {side: pyarrow.Table}
     rejected:list=(), # rows that could not be used
@@ -98,15 +114,12 @@ def findings(
     notes:list=(),    # what reading noticed
 )->list[dict]: # rule, count, detail
     "Return what was noticed, most serious first."
-    counts = {side: Counter(l for l in table['label'].to_pylist() if l is not None) for side, table in tables.items()}
-    total, unseen = sum(counts.values(), Counter()), set(counts['test'] + counts['validation']) - set(counts['train'])
-    repeated, conflicting, shared = _repeats(tables)
-    reasons = '; '.join(f'{reason}: {n}' for reason, n in sorted(Counter(re.sub(r'\d[\d,]*', 'n', r['reason']) for r in rejected).items()))
-    found = [('label never trained', len(unseen), f"in validation or test, never in train: {', '.join(sorted(unseen)[:10])}"),
+    (unseen, once), (repeated, conflicting, shared) = _odd_labels(tables), _repeats(tables)
+    found = [('label never trained', len(unseen), f"in validation or test, never in train: {', '.join(unseen[:10])}"),
              ('overlap', len(left), f"training rows that are held back as well, left out, see overlap.jsonl ({_held(left)})"),
-             ('rejected rows', len(rejected), f'see rejected.jsonl ({reasons})'),
+             ('rejected rows', len(rejected), f'see rejected.jsonl ({_reasons(rejected)})'),
              ('conflicting labels', conflicting, 'texts that occur with more than one label'),
-             ('label seen once', sum(n == 1 for n in total.values()), f"too few to learn from: {', '.join(sorted(l for l, n in total.items() if n == 1)[:10])}"),
+             ('label seen once', len(once), f"too few to learn from: {', '.join(once[:10])}"),
              ('repeated rows', repeated, 'training rows whose text occurs before'),
              ('test in validation', shared, 'texts of the test split that are in validation too; official files stay whole')]
     return [dict(rule=r, count=n, detail=d) for r, n, d in found if n] + [dict(rule='note', count=1, detail=n) for n in dict.fromkeys(notes)]
