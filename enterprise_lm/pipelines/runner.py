@@ -21,14 +21,15 @@ from .pipeline import (Pipeline, Step, check_pipeline, find_pipeline, read_pipel
                                               resolve)
 from .run import GOOD, Board, Run, StepResult, load_run, progress_text, save_run
 from .seal import seal_run, seal_step
-from .step import PRELOAD, run_step, warm
+from .step import PRELOAD, Outcome, run_step, warm
 
-# %% ../../nbs/85_pipelines/30_runner.ipynb #4c5b9fbb
+# %% ../../nbs/85_pipelines/30_runner.ipynb #f130d479
 def _secret_values(values:dict)->dict:
     "`{variable: secret}` of a step's parameters."
     flat = [v for value in values.values() for v in (value if isinstance(value, list) else [value])]
     return {str(v): v.value() for v in flat if isinstance(v, Secret) and v}
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #4c5b9fbb
 def _surroundings(settings:Settings, hidden:dict, own:dict, progress:Path)->dict:
     "The environment variables of a step."
     found = {k: v for k, v in os.environ.items() if k not in hidden or k in own}
@@ -36,8 +37,8 @@ def _surroundings(settings:Settings, hidden:dict, own:dict, progress:Path)->dict
         if source == 'call':
             found[f'ELM_{section.upper()}__{key.upper()}'] = str(getattr(getattr(settings, section), key))
     threads = settings.training.threads or max(1, (os.cpu_count() or 1)//settings.pipelines.jobs)
-    return dict(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM='false',
-                PYTHONHASHSEED='0') | found | dict(ELM_PROGRESS=str(progress))
+    defaults = dict(OMP_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM='false', PYTHONHASHSEED='0')
+    return defaults | found | dict(ELM_PROGRESS=str(progress))
 
 # %% ../../nbs/85_pipelines/30_runner.ipynb #1f718cdd
 @dataclass
@@ -60,25 +61,6 @@ class _Work:
         self.secrets = {name: _secret_values(v) for name, v in self.values.items()}
         self.hidden = {k: v for found in self.secrets.values() for k, v in found.items()}
 
-    def resolved(self, step:Step)->dict:
-        "The values of a step with the paths of what was handed on."
-        def find(name, output):
-            made = self.run.step(name).outputs
-            if output not in made:
-                raise WorkError(f"{name} handed on no `{output}` (it handed on {', '.join(made) or 'nothing'})")
-            return made[output]['path']
-        return {n: resolve(v, find) if references(v) else v for n, v in self.values[step.name].items()}
-
-    def after(self, step:Step)->dict:
-        "What steps handed on that this one needs without a reference."
-        named = {n for n, output in references(step.parameters) if output}
-        return {n: {o: found['digest'] for o, found in self.run.step(n).outputs.items()} for n in step.needs
-                if n not in named}
-
-    def fingerprints(self, step:Step)->dict:
-        "Shared state now; a state nobody can tell never equals an earlier one."
-        return {s: str(self.states[s]()) if s in self.states else f'unknown {time.time_ns()}' for s in step.state}
-
     def warm(self):
         "Start the fork server, once, when the first step must run."
         with self.lock:
@@ -87,34 +69,56 @@ class _Work:
             self.stack.enter_context(warm(PRELOAD if chosen is None else PRELOAD[:1] + chosen))
             self.server = True
 
-# %% ../../nbs/85_pipelines/30_runner.ipynb #64ab531f
+# %% ../../nbs/85_pipelines/30_runner.ipynb #fb1861bb
+def _resolved(work:_Work, step:Step)->dict:
+    "The values of a step with the paths of what was handed on."
+    def find(name, output):
+        made = work.run.step(name).outputs
+        if output not in made:
+            raise WorkError(f"{name} handed on no `{output}` (it handed on {', '.join(made) or 'nothing'})")
+        return made[output]['path']
+    return {n: resolve(v, find) if references(v) else v for n, v in work.values[step.name].items()}
+
+# %% ../../nbs/85_pipelines/30_runner.ipynb #f2a3811c
+def _after(work:_Work, step:Step)->dict:
+    "What steps handed on that this one needs without a reference."
+    named = {n for n, output in references(step.parameters) if output}
+    return {n: {o: found['digest'] for o, found in work.run.step(n).outputs.items()} for n in step.needs
+            if n not in named}
+
+def _fingerprints(work:_Work, step:Step)->dict:
+    "Shared state now."
+    return {s: str(work.states[s]()) if s in work.states else f'unknown {time.time_ns()}' for s in step.state}
+
+# %% ../../nbs/85_pipelines/30_runner.ipynb #ef9ce72b
+def _try(work:_Work, step:Step, values:dict, key:str)->Outcome:
+    "Run a step once."
+    folder, limit = work.run.folder, step.time_limit
+    limit = work.settings.pipelines.time_limit if limit is None else limit
+    environment = _surroundings(work.settings, work.hidden, work.secrets[step.name], folder/'.progress'/step.name)
+    return run_step(step.notebook, folder/f'{step.name}.ipynb', values, secrets=list(work.hidden.values()),
+                    cwd=work.settings.root, environment=environment, time_limit=limit or None,
+                    log=folder/f'{step.name}.log', guard=work.cache.place(key)/'guard', stop=work.stop)
+
+# %% ../../nbs/85_pipelines/30_runner.ipynb #12891adb
 def _execute(work:_Work, step:Step, result:StepResult, values:dict, key:str):
     "Run a step until it succeeds or its tries are used up."
-    folder, limits = work.run.folder, work.settings.pipelines
-    progress = folder/'.progress'/step.name
-    tries = 1 + (limits.retries if step.retries is None else int(step.retries))
-    limit = limits.time_limit if step.time_limit is None else step.time_limit
+    executed, retries = work.run.folder/f'{step.name}.ipynb', step.retries
+    tries = 1 + (work.settings.pipelines.retries if retries is None else int(retries))
     for attempt in range(1, tries + 1):
-        outcome = run_step(step.notebook, folder/f'{step.name}.ipynb', values, secrets=list(work.hidden.values()),
-                           cwd=work.settings.root,
-                           environment=_surroundings(work.settings, work.hidden, work.secrets[step.name],
-                                                     progress), time_limit=limit or None,
-                           log=folder/f'{step.name}.log', guard=work.cache.place(key)/'guard', stop=work.stop)
-        if outcome.state == 'done' or attempt == tries or work.stop.is_set() or outcome.error.startswith('UserError'):
-            break
-        (folder/f'{step.name}.ipynb').rename(folder/f'{step.name}.try{attempt}.ipynb')
-    result.state, result.error, result.details = outcome.state, outcome.error, outcome.details
-    result.outputs = outcome.outputs
-    if outcome.state == 'done':
-        work.cache.put(key, folder/f'{step.name}.ipynb', step=step.name, outputs=outcome.outputs,
-                       states=work.fingerprints(step),
-                       run=work.run.id, seconds=round(outcome.seconds, 3))
+        ended = _try(work, step, values, key)
+        if ended.state == 'done' or attempt == tries or work.stop.is_set() or ended.error.startswith('UserError'): break
+        executed.rename(executed.with_name(f'{step.name}.try{attempt}.ipynb'))
+    result.state, result.error, result.details, result.outputs = ended.state, ended.error, ended.details, ended.outputs
+    if ended.state == 'done':
+        work.cache.put(key, executed, step=step.name, outputs=ended.outputs, states=_fingerprints(work, step),
+                       run=work.run.id, seconds=round(ended.seconds, 3))
 
-# %% ../../nbs/85_pipelines/30_runner.ipynb #f03226c6
+# %% ../../nbs/85_pipelines/30_runner.ipynb #5a331772
 def _take(work:_Work, step:Step, result:StepResult, values:dict, key:str)->str:
     "Take a step from the cache or run it; returns the run that made it."
     with work.cache.lock(key, work.stop) as free:
-        entry = cached(work.cache, key, work.fingerprints(step)) if free and step.name not in work.forced else None
+        entry = cached(work.cache, key, _fingerprints(work, step)) if free and step.name not in work.forced else None
         if entry:
             shutil.copyfile(entry['notebook'], work.run.folder/f'{step.name}.ipynb')
             result.state, result.outputs = 'cached', entry['outputs']
@@ -125,12 +129,38 @@ def _take(work:_Work, step:Step, result:StepResult, values:dict, key:str)->str:
             _execute(work, step, result, values, key)
         return work.run.id
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #b46d96e7
+def _now()->str: return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+
+def _record(work:_Work, step:Step, result:StepResult, values:dict, executed:Path)->dict:
+    "What the manifest of a step says."
+    wanted, library = contract(step.notebook), work.run.facts['library']
+    inputs = {f'{n}.{o}': work.run.step(n).outputs.get(o) for n, o in references(step.parameters) if o}
+    source = dict(file=step.notebook.name, source=source_digest(step.notebook))
+    kept = dict(file=executed.name, sha256=file_digest(executed)) if executed.exists() else None
+    return dict(run=work.run.id, step=step.name, needs=list(step.needs), state_names=list(step.state), notebook=source,
+                parameters=work.values[step.name], contents={n: content(v, wanted[n]) for n, v in values.items()},
+                seed=values.get('seed'), inputs=inputs, environment=environment(), library=library,
+                outputs=result.outputs, executed=kept, state=result.state, error=result.error, time=_now(),
+                seconds=round(result.seconds, 3))
+
+# %% ../../nbs/85_pipelines/30_runner.ipynb #0eb419c9
+def _seal(work:_Work, step:Step, result:StepResult, values:dict, facts:dict):
+    "Write the step's manifest and move the chain on."
+    executed = work.run.folder/f'{step.name}.ipynb'
+    if executed.exists(): result.notebook = str(executed)
+    record = _record(work, step, result, values, executed) | facts
+    with work.lock:
+        position, previous = work.sealed
+        work.sealed = position + 1, seal_step(work.run.folder, position, record, previous)
+
+# %% ../../nbs/85_pipelines/30_runner.ipynb #f03226c6
 def _do(work:_Work, step:Step):
     "One step from start to seal, in a thread; every error ends in its result."
     result, values, facts = work.run.step(step.name), {}, {}
     try:
-        values = work.resolved(step)
-        facts['key'] = step_key(step.notebook, values, work.settings, work.run.facts['library'], work.after(step))
+        values = _resolved(work, step)
+        facts['key'] = step_key(step.notebook, values, work.settings, work.run.facts['library'], _after(work, step))
         facts['made_by'] = _take(work, step, result, values, facts['key'])
     except (UserError, WorkError) as error: result.state, result.error = 'failed', str(error)
     except Exception as error: result.state, result.error = 'failed', f'{type(error).__name__}: {error}'
@@ -138,26 +168,6 @@ def _do(work:_Work, step:Step):
     log = work.run.folder/f'{step.name}.log'
     if log.exists() and not log.stat().st_size: log.unlink()
     _seal(work, step, result, values, facts)
-
-# %% ../../nbs/85_pipelines/30_runner.ipynb #b46d96e7
-def _now()->str: return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-
-def _seal(work:_Work, step:Step, result:StepResult, values:dict, facts:dict):
-    "Write the step's manifest and move the chain on."
-    executed, wanted = work.run.folder/f'{step.name}.ipynb', contract(step.notebook)
-    if executed.exists(): result.notebook = str(executed)
-    inputs = {f'{n}.{o}': work.run.step(n).outputs.get(o) for n, o in references(step.parameters) if o}
-    source = dict(file=step.notebook.name, source=source_digest(step.notebook))
-    kept = dict(file=executed.name, sha256=file_digest(executed)) if executed.exists() else None
-    record = dict(run=work.run.id, step=step.name, needs=list(step.needs), state_names=list(step.state),
-                  notebook=source,
-                  parameters=work.values[step.name], contents={n: content(v, wanted[n]) for n, v in values.items()},
-                  seed=values.get('seed'), inputs=inputs, environment=environment(), library=work.run.facts['library'],
-                  outputs=result.outputs, executed=kept, state=result.state, error=result.error, time=_now(),
-                  seconds=round(result.seconds, 3), **facts)
-    with work.lock:
-        position, previous = work.sealed
-        work.sealed = position + 1, seal_step(work.run.folder, position, record, previous)
 
 # %% ../../nbs/85_pipelines/30_runner.ipynb #52ab5988
 def _ready(work:_Work)->list[Step]:
@@ -171,6 +181,7 @@ def _ready(work:_Work)->list[Step]:
             states[step.name] = 'skipped'
     return [s for s in waiting if states[s.name] == 'waiting' and all(states[n] in GOOD for n in s.needs)]
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #d9a47946
 def _tick(work:_Work, board:Board, began:float):
     "Bring what is shown up to date."
     work.run.seconds = time.monotonic() - began
@@ -180,6 +191,7 @@ def _tick(work:_Work, board:Board, began:float):
             result.progress = progress_text(work.run.folder/'.progress'/result.name)
     board.update()
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #2fff5e25
 def _schedule(work:_Work, jobs:int, board:Board, began:float):
     "Run all steps; a `KeyboardInterrupt` kills those under way."
     pool, under_way = ThreadPoolExecutor(jobs), set()
@@ -215,6 +227,7 @@ def _bury(folder:Path):
     manifests = sorted((folder/'manifests').glob('*.json'), key=lambda p: int(p.name.split('-')[0]))
     _close(run, file_digest(manifests[-1]) if manifests else '')
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #d1c82de8
 def _sweep(locks:Path, runs:Path):
     "Close the runs that were killed."
     for path in locks.glob('*.run'):
@@ -245,18 +258,31 @@ def _downstream(pipeline:Pipeline, name:str)->set:
     for step in pipeline.steps.values(): found |= {step.name} if found & set(step.needs) else set()
     return found
 
+# %% ../../nbs/85_pipelines/30_runner.ipynb #e8df5a9f
 def _new(pipeline:Pipeline, given:dict, settings:Settings, folder:Path)->Run:
     "The record of a run that starts now."
     facts = dict(library=library_digest(), settings=settings_digest(settings), environment=environment(),
                  file=str(pipeline.path), preload=pipeline.preload)
-    steps, plain = [StepResult(s.name, s.needs)
-                    for s in pipeline.steps.values()], json.loads(json.dumps(given, default=str))
+    steps = [StepResult(s.name, s.needs) for s in pipeline.steps.values()]
+    plain = json.loads(json.dumps(given, default=str))
     run = Run(folder.name, pipeline.name, folder, steps, facts=facts, started=_now(), parameters=plain)
     (folder/'pipeline.yaml').write_text(pipeline.text, encoding='utf-8')
     save_run(run)
     return run
 
-# %% ../../nbs/85_pipelines/30_runner.ipynb #4c3e8952
+# %% ../../nbs/85_pipelines/30_runner.ipynb #ff4c63eb
+def _carry_out(work:_Work, jobs:int, show:bool, began:float):
+    "Run all steps and close the folder, however they end."
+    run = work.run
+    try:
+        with Board(run, show) as board, work.stack: _schedule(work, jobs, board, began)
+    finally:
+        ended = 'done' if all(s.state in GOOD for s in run.steps) else 'failed'
+        run.state = 'killed' if work.stop.is_set() else ended
+        run.seconds = time.monotonic() - began
+        _close(run, work.sealed[1])
+
+# %% ../../nbs/85_pipelines/30_runner.ipynb #77c54b3f
 def run_pipeline(
     pipeline,                    # a name, the path of a .yaml file, or a Pipeline
     parameters:dict|None=None,   # values for the pipeline's parameters
@@ -277,12 +303,5 @@ def run_pipeline(
     forced = set(pipeline.steps) if force else _downstream(pipeline, from_step) if from_step else set()
     with _folder(pipeline.name, settings) as folder:
         run = _new(pipeline, parameters or {}, settings, folder)
-        work = _Work(pipeline, values, settings, states or {}, forced, run)
-        try:
-            with Board(run, show) as board, work.stack: _schedule(work, jobs, board, began)
-        finally:
-            run.state = 'killed' if work.stop.is_set() else 'done' if all(s.state in GOOD
-                                                                          for s in run.steps) else 'failed'
-            run.seconds = time.monotonic() - began
-            _close(run, work.sealed[1])
+        _carry_out(_Work(pipeline, values, settings, states or {}, forced, run), jobs, show, began)
     return run
