@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 import numpy as np
+from fastcore.basics import patch
 from ..core.errors import UserError
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #7e3a5b3a
@@ -18,7 +19,7 @@ def _resampled(difference, weights, resamples:int, random)->np.ndarray:
     pairs, items, ratios = np.stack([difference, weights], 1), len(difference), np.empty(resamples)
     rows, many = np.unique(pairs, axis=0, return_counts=True)
     few = len(rows) * 10 < items
-    step = max(1, 2_000_000 // (len(rows) if few else items))   # about 16 MB at a time
+    step = max(1, 2_000_000 // (len(rows) if few else items))
     for start in range(0, resamples, step):
         draws = min(step, resamples - start)
         if few: sums = random.multinomial(items, many / items, size=draws) @ rows
@@ -26,26 +27,7 @@ def _resampled(difference, weights, resamples:int, random)->np.ndarray:
         ratios[start:start + step] = sums[:, 0] / np.maximum(sums[:, 1], 1e-300)
     return ratios
 
-# %% ../../nbs/50_evaluation/00_compare.ipynb #a3ca81cb
-def interval(
-    difference,            # candidate minus reference of each item (items,)
-    weights=None,          # size of each item, e.g. bytes; 1 when None
-    confidence:float=.95,  # share of such intervals that hold the truth
-    resamples:int=2000,    # draws
-    seed:int=42,           # of the draws
-)->tuple[float, float, float]: # estimate, lower, upper
-    "Return sum(difference) / sum(weights) and its paired bootstrap interval."
-    difference = np.asarray(difference, dtype=np.float64)
-    weights = np.ones_like(difference) if weights is None else np.asarray(weights, dtype=np.float64)
-    _check_numbers(difference, weights, confidence, resamples)
-    binary = np.isin(difference, (-1, 0, 1)).all() and (weights == 1).all()
-    largest = 1. if binary else abs(difference).max()
-    ratios = _resampled(np.r_[difference, largest, -largest], np.r_[weights, [weights.mean()] * 2], resamples,
-                        np.random.default_rng(seed))
-    estimate, tail = float(difference.sum() / weights.sum()), (1 - confidence) / 2
-    lower, upper = np.quantile(ratios, [tail, 1 - tail])
-    return estimate, min(float(lower), estimate), max(float(upper), estimate)
-
+# %% ../../nbs/50_evaluation/00_compare.ipynb #b71735a3
 def _check_numbers(difference, weights, confidence, resamples):
     if difference.ndim != 1 or not len(difference):
         raise UserError("there is nothing to compare: give at least one item")
@@ -57,6 +39,32 @@ def _check_numbers(difference, weights, confidence, resamples):
         raise UserError("weights must be 0 or more, and some must be above 0: give the size of each item")
     if not 0 < confidence < 1: raise UserError(f"confidence is {confidence}: give a share such as .95")
     if resamples < 100: raise UserError(f"resamples is {resamples}: give 100 or more, or the interval is noise")
+
+# %% ../../nbs/50_evaluation/00_compare.ipynb #a3ca81cb
+def _with_imaginary(difference, weights)->tuple:
+    "Differences and weights with one imaginary item won and one lost."
+    binary = np.isin(difference, (-1, 0, 1)).all() and (weights == 1).all()
+    largest = 1. if binary else abs(difference).max()
+    return np.r_[difference, largest, -largest], np.r_[weights, [weights.mean()] * 2]
+
+# %% ../../nbs/50_evaluation/00_compare.ipynb #ca231dbb
+def interval(
+    difference,            # candidate minus reference of each item (items,)
+    weights=None,          # size of each item, e.g. bytes; 1 when None
+    confidence:float=.95,  # share of such intervals that hold the truth
+    resamples:int=2000,    # draws
+    seed:int=42,           # of the draws
+)->tuple[float, float, float]: # estimate, lower, upper
+    "Return sum(difference) / sum(weights) and its paired bootstrap interval."
+    difference = np.asarray(difference, dtype=np.float64)
+    weights = np.ones_like(difference) if weights is None else np.asarray(weights, dtype=np.float64)
+    _check_numbers(difference, weights, confidence, resamples)
+    ratios = _resampled(*_with_imaginary(difference, weights), resamples, np.random.default_rng(seed))
+    estimate, tail = float(difference.sum() / weights.sum()), (1 - confidence) / 2
+    lower, upper = np.quantile(ratios, [tail, 1 - tail])
+    return estimate, min(float(lower), estimate), max(float(upper), estimate)
+
+
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #b76a23c1
 def mcnemar(
@@ -99,16 +107,19 @@ class Comparison:
     p_value:float|None    # McNemar's; None when scores are not right or wrong
 
     def as_dict(self)->dict: return asdict(self)
-    def sentence(self, candidate='the candidate', reference='the reference', unit='', scale=1., digits=3)->str:
-        "Return the verdict in plain words, numbers multiplied by `scale`, rounded to `digits` and followed by `unit`."
-        low, gain, high = (f'{round(v * scale, digits) + 0.:+.{digits}f}' for v in (self.lower, self.gain, self.upper))
-        margin = f"{self.margin * scale:.3g}{unit.removesuffix('s') if self.margin * scale == 1 else unit}"
-        few = f'{self.items:,} items are too few to tell {candidate} from {reference}'
-        words = {'better': f'{candidate} is better than {reference}',
-                 'worse': f'{candidate} is worse than {reference}',
-                 'not worse': f'{candidate} is not worse than {reference} within the margin of {margin}',
-                 'not enough data': few}[self.verdict]
-        return f'{words}: {gain}{unit} ({self.confidence:.0%} interval {low} to {high})'
+
+# %% ../../nbs/50_evaluation/00_compare.ipynb #48125477
+_words = {'better': '{a} is better than {b}', 'worse': '{a} is worse than {b}',
+          'not worse': '{a} is not worse than {b} within the margin of {margin}',
+          'not enough data': '{items:,} items are too few to tell {a} from {b}'}
+
+@patch
+def sentence(self:Comparison, candidate='the candidate', reference='the reference', unit='', scale=1., digits=3)->str:
+    "Return the verdict in plain words, numbers multiplied by `scale`, rounded to `digits` and followed by `unit`."
+    low, gain, high = (f'{round(v * scale, digits) + 0.:+.{digits}f}' for v in (self.lower, self.gain, self.upper))
+    margin = f"{self.margin * scale:.3g}{unit.removesuffix('s') if self.margin * scale == 1 else unit}"
+    words = _words[self.verdict].format(a=candidate, b=reference, margin=margin, items=self.items)
+    return f'{words}: {gain}{unit} ({self.confidence:.0%} interval {low} to {high})'
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #14a6266b
 def compare(
@@ -134,6 +145,13 @@ def compare(
                       mcnemar(wins, losses) if right_or_wrong else None)
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #a7a895b3
+def _wilson(scores, confidence:float)->tuple[float, float]:
+    "Wilson's (1927) interval of a share."
+    n, p, z = len(scores), scores.mean(), NormalDist().inv_cdf(1 - (1 - confidence) / 2)
+    centre, half = p + z*z / (2*n), z * math.sqrt(p * (1 - p) / n + z*z / (4*n*n))
+    return max(0., float((centre - half) / (1 + z*z / n))), min(1., float((centre + half) / (1 + z*z / n)))
+
+# %% ../../nbs/50_evaluation/00_compare.ipynb #be8ad653
 def score_interval(
     scores,                # right (1) or wrong (0), or any sum to divide by weights (items,)
     weights=None,          # size of each item; 1 when None
@@ -145,27 +163,29 @@ def score_interval(
     scores = np.asarray(scores, dtype=np.float64)
     sizes, tail = np.ones_like(scores) if weights is None else np.asarray(weights, float), (1 - confidence) / 2
     _check_numbers(scores, sizes, confidence, resamples)
-    if weights is not None or not np.isin(scores, (0, 1)).all():
-        return tuple(map(float, np.quantile(_resampled(scores, sizes, resamples, np.random.default_rng(seed)),
-                                            [tail, 1 - tail])))
-    n, p, z = len(scores), scores.mean(), NormalDist().inv_cdf(1 - tail)
-    centre, half = p + z*z / (2*n), z * math.sqrt(p * (1 - p) / n + z*z / (4*n*n))
-    return max(0., float((centre - half) / (1 + z*z / n))), min(1., float((centre + half) / (1 + z*z / n)))
+    if weights is None and np.isin(scores, (0, 1)).all(): return _wilson(scores, confidence)
+    ratios = _resampled(scores, sizes, resamples, np.random.default_rng(seed))
+    return tuple(map(float, np.quantile(ratios, [tail, 1 - tail])))
 
 # %% ../../nbs/50_evaluation/00_compare.ipynb #69b0f78b
-def compare_items(
-    candidate:dict, # columns of its items: id, and score, or log_prob and bytes
-    reference:dict, # columns of the other model's items
-    **options,      # margin, confidence, resamples, seed
-)->Comparison: # share answered right, or bits per byte
-    "Compare two models' item tables, matched by id: by bits per byte where there is a `log_prob`, else by `score`."
+def _matched(candidate:dict, reference:dict)->dict:
+    "The reference's columns in the candidate's order of ids."
     place = {item: i for i, item in enumerate(reference['id'])}
     missing = [item for item in candidate['id'] if item not in place]
     if missing or len(place) != len(candidate['id']) or len(set(candidate['id'])) != len(place):
         raise UserError(f"the models did not answer the same items ({len(candidate['id'])} and "
                         f"{len(reference['id'])}, {len(missing)} not shared): evaluate both on one corpus")
     order = [place[item] for item in candidate['id']]
-    other = {name: np.asarray(reference[name])[order] for name in ('score', 'log_prob', 'bytes') if name in reference}
+    return {name: np.asarray(reference[name])[order] for name in ('score', 'log_prob', 'bytes') if name in reference}
+
+# %% ../../nbs/50_evaluation/00_compare.ipynb #1d8bab8b
+def compare_items(
+    candidate:dict, # columns of its items: id, and score, or log_prob and bytes
+    reference:dict, # columns of the other model's items
+    **options,      # margin, confidence, resamples, seed
+)->Comparison: # share answered right, or bits per byte
+    "Compare two models' item tables, matched by id: by bits per byte where there is a `log_prob`, else by `score`."
+    other = _matched(candidate, reference)
     if 'log_prob' not in candidate: return compare(np.asarray(candidate['score']), other['score'], **options)
     if not np.array_equal(candidate['bytes'], other['bytes']):
         raise UserError("an item has another size for each model: evaluate both on one corpus")
