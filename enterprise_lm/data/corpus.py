@@ -10,6 +10,7 @@ import json, re
 from collections import Counter, defaultdict
 from functools import cached_property
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, file_digest, load
 from ..core.errors import UserError, unknown
 from ..core.progress import note_progress
@@ -34,6 +35,7 @@ def _beside(source, folder:Path):
     beside = (folder if folder.is_dir() else folder.parent)/source
     return beside if not source_path(source).exists() and beside.exists() else source
 
+# %% ../../nbs/10_data/70_corpus.ipynb #b8a7f43b
 def find_golden(
     data, # file, folder, sample or rows
 )->str|Path|None: # the golden set that lies with it
@@ -46,6 +48,7 @@ def find_golden(
     beside = (folder if folder.is_dir() else folder.parent).glob('golden.*')
     return next((p for p in sorted(beside) if p.suffix.lstrip('.') in formats and p != folder), None)
 
+# %% ../../nbs/10_data/70_corpus.ipynb #a697a9f1
 def find_sides(
     data,               # file, folder, pattern, sample or rows
     test='',            # the file that stays the test split; may lie beside `data`
@@ -83,11 +86,13 @@ def _write_table(table, path:Path):
     with arrow.OSFile(str(path), 'wb') as file, arrow.ipc.new_stream(file, table.schema) as stream:
         stream.write_table(table.combine_chunks(), max_chunksize=10_000)
 
+# %% ../../nbs/10_data/70_corpus.ipynb #76768d19
 def _write_lines(rows:list[dict], path:Path):
     "One JSON object a line; a surrogate that UTF-8 cannot hold is escaped."
     lines = (json.dumps(r, ensure_ascii=False, default=str) for r in rows)
     path.write_bytes(b''.join(l.encode('utf-8', 'backslashreplace') + b'\n' for l in lines))
 
+# %% ../../nbs/10_data/70_corpus.ipynb #422239cd
 def _describe(name:str, tables:dict, words:dict, readings:dict, left:list, settings:dict)->dict:
     "What corpus.json holds."
     rejected, labels = [r for reading in readings.values() for r in reading.rejected], defaultdict(dict)
@@ -98,6 +103,7 @@ def _describe(name:str, tables:dict, words:dict, readings:dict, left:list, setti
                 files=[dict(split=side, **file) for side, r in readings.items() for file in r.files],
                 rejected=len(rejected), blank=sum(r.blank for r in readings.values()), overlap=len(left), settings=settings)
 
+# %% ../../nbs/10_data/70_corpus.ipynb #6bc2d33b
 def _write(folder:Path, tables:dict, words:dict, info:dict, rejected:list, left:list):
     "Every file of the artifact."
     for side, table in tables.items():
@@ -109,7 +115,6 @@ def _write(folder:Path, tables:dict, words:dict, info:dict, rejected:list, left:
     (folder/'measured').mkdir()
     plot_lengths(words, folder/'measured'/'lengths.png')
 
-# %% ../../nbs/10_data/70_corpus.ipynb #084494f6
 def _save(name:str, tables:dict, readings:dict, left:list, used:dict, root, golden=None)->Artifact:
     "Write everything into one artifact."
     note_progress('write corpus', 0, None)
@@ -128,6 +133,7 @@ def _name_of(data)->str:
     name = next((p for p in parts if not _official.match(p)), parts[0])
     return re.sub(r'[^\w.-]+', '-', name).strip('-.') or 'corpus'
 
+# %% ../../nbs/10_data/70_corpus.ipynb #e86a594c
 def _read_sides(data, test, validation, strict:bool, rejected_limit:float, **how)->dict:
     "A `Reading` for each side that has a source, without rows that cannot be used."
     readings = {}
@@ -139,6 +145,14 @@ def _read_sides(data, test, validation, strict:bool, rejected_limit:float, **how
     if golden := find_golden(data): readings['golden'] = read_rows(golden, **how)
     for reading in readings.values(): reading.table = fill_languages(reading.table)
     return readings
+
+# %% ../../nbs/10_data/70_corpus.ipynb #feca63b7
+def _take_out(tables:dict, minimum_words:int, strict:bool)->list[dict]:
+    "Take what is held back out of tables['train'] and return it; raises `UserError` under `strict`, or when nothing is left."
+    left = leave_overlap(tables, minimum_words)
+    if left and strict: raise UserError(f"{len(left)} training rows are held back too, the first at {left[0]['source']} (in {left[0]['held']}); take them out, or leave strict off")
+    if not tables['train'].num_rows: raise UserError("every training row is held back in validation or test too: give other files")
+    return left
 
 # %% ../../nbs/10_data/70_corpus.ipynb #7804b5b0
 def prepare(
@@ -170,9 +184,7 @@ def prepare(
     tables = {side: reading.table for side, reading in readings.items()}
     labelled = any(t['label'].null_count < t.num_rows for t in tables.values())
     used = dict(train=train, seed=seed, overlap_words=(0 if labelled else 20) if overlap_words is None else overlap_words, text=text, label=label, group=group)
-    left = leave_overlap(tables, used['overlap_words'])
-    if left and strict: raise UserError(f"{len(left)} training rows are held back too, the first at {left[0]['source']} (in {left[0]['held']}); take them out, or leave strict off")
-    if not tables['train'].num_rows: raise UserError("every training row is held back in validation or test too: give other files")
+    left = _take_out(tables, used['overlap_words'], strict)
     golden = tables.pop('golden', None)
     return _save(name or _name_of(data), _divide(tables, train, seed), readings, left, used, root, golden)
 
@@ -199,14 +211,17 @@ class Split:
     @cached_property
     def labels(self)->list[str]|None: return None if self.table['label'].null_count else self._column('label')
 
-    def rows(self):
-        "Yield a dict a row, batch by batch."
-        for batch in self.table.to_batches(): yield from batch.to_pylist()
+# %% ../../nbs/10_data/70_corpus.ipynb #f816bbb3
+@patch
+def rows(self:Split):
+    "Yield a dict a row, batch by batch."
+    for batch in self.table.to_batches(): yield from batch.to_pylist()
 
-    def dataset(self):
-        "The same rows as a `datasets.Dataset`, not copied; its caches stay out of the artifact."
-        from datasets import Dataset
-        return Dataset(self.table)
+@patch
+def dataset(self:Split):
+    "The same rows as a `datasets.Dataset`, not copied; its caches stay out of the artifact."
+    from datasets import Dataset
+    return Dataset(self.table)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #d2f5da65
 class Corpus:
