@@ -10,6 +10,7 @@ __all__ = ['feature_sets', 'default_grid', 'TfidfSettings', 'features', 'TfidfCl
 import json
 import numpy as np
 from dataclasses import asdict, dataclass, fields, replace
+from fastcore.basics import patch
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.text import normalise, words
@@ -17,6 +18,13 @@ from .classifier import Classifier, count_labels, fit_temperature, log_loss, sof
 from .language_model import text_list
 
 # %% ../../nbs/20_models/40_tfidf.ipynb #9f36bae0
+def _run_sizes(name:str, value:tuple)->tuple:
+    "The shortest and the longest run, or () for none; raises `UserError` for anything else."
+    if value not in ((), (1, 0)) and (len(value) != 2 or not 1 <= value[0] <= value[1]):
+        raise UserError(f"{name} is {value}: give the shortest and the longest run, such as (1, 2)")
+    return value
+
+# %% ../../nbs/20_models/40_tfidf.ipynb #96803d7f
 @dataclass(frozen=True)
 class TfidfSettings:
     "What a `TfidfClassifier` looks at and how it draws its line."
@@ -30,21 +38,19 @@ class TfidfSettings:
 
     def __post_init__(self):
         for name in ('word_ngrams', 'char_ngrams'):
-            low, high = value = (tuple(getattr(self, name)) or (1, 0))
-            if len(value) != 2 or low < 1 or (high < low and value != (1, 0)):
-                raise UserError(f"{name} is {value}: give the shortest and the longest run, such as (1, 2)")
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, _run_sizes(name, tuple(getattr(self, name))))
         if not (self.word_ngrams or self.char_ngrams or self.pair_window):
             raise UserError("no features are left: give word_ngrams, char_ngrams or pair_window")
         if self.C <= 0 or self.bayes < 0 or self.min_df < 1:
             raise UserError("C must be above 0, bayes 0 or more, and min_df 1 or more")
 
-# %% ../../nbs/20_models/40_tfidf.ipynb #bffbc7db
+# %% ../../nbs/20_models/40_tfidf.ipynb #c4522e48
 def _runs(parts, sizes:tuple, mark:str, joint:str)->list[str]:
     "Runs of `parts` of each size, each behind its `mark`."
     low, high = sizes
     return [mark + joint.join(parts[i:i + n]) for n in range(low, high + 1) for i in range(len(parts) - n + 1)]
 
+# %% ../../nbs/20_models/40_tfidf.ipynb #c7959378
 def features(
     text:str,                # any text
     settings:TfidfSettings,  # what to look at
@@ -67,35 +73,39 @@ class _Vectors:
         marks = [v[0] for v in vocabulary]
         self.kinds = np.unique(marks, return_inverse=True)[1] if marks else np.zeros(0, dtype=int)
 
-    @classmethod
-    def learn(cls, texts, settings):
-        empty = cls(settings, [], np.zeros(0))
-        try: counter, counts = empty.count(texts)
-        except ValueError:
-            raise UserError(f"no feature occurs in {settings.min_df} texts or more: give more texts, or "
-                            "min_df=1") from None
-        document_count = np.bincount(counts.indices, minlength=counts.shape[1])
-        rarity = np.log((1 + counts.shape[0]) / (1 + document_count)) + 1
-        this = cls(settings, counter.get_feature_names_out().tolist(), rarity.astype(np.float32))
-        return this, this.weigh(counts)
-
     def count(self, texts):
         from sklearn.feature_extraction.text import CountVectorizer
         counter = CountVectorizer(analyzer=lambda t: features(t, self.settings), min_df=self.settings.min_df,
                                   vocabulary=self.vocabulary or None, dtype=np.float64)
         return counter, counter.transform(texts) if self.vocabulary else counter.fit_transform(texts)
-
-    def weigh(self, counts):
-        import scipy.sparse as sparse
-        x, kinds = counts.tocsr(), max(self.kinds, default=0) + 1
-        x.data = (1 + np.log(x.data)) * self.rarity[x.indices]
-        row, kind = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr)), self.kinds[x.indices]
-        length = np.sqrt(np.bincount(row * kinds + kind, x.data ** 2, minlength=x.shape[0] * kinds) * kinds)
-        return sparse.csr_array((x.data / length[row * kinds + kind], x.indices, x.indptr), shape=x.shape)
-
     def __call__(self, texts): return self.weigh(self.count(texts)[1])
 
-# %% ../../nbs/20_models/40_tfidf.ipynb #cc00b707
+# %% ../../nbs/20_models/40_tfidf.ipynb #6b5d538b
+@patch
+def weigh(self:_Vectors, counts):
+    "Return counts as weights: within a row, all kinds of features have the same length."
+    import scipy.sparse as sparse
+    x, kinds = counts.tocsr(), max(self.kinds, default=0) + 1
+    x.data = (1 + np.log(x.data)) * self.rarity[x.indices]
+    row, kind = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr)), self.kinds[x.indices]
+    length = np.sqrt(np.bincount(row * kinds + kind, x.data ** 2, minlength=x.shape[0] * kinds) * kinds)
+    return sparse.csr_array((x.data / length[row * kinds + kind], x.indices, x.indptr), shape=x.shape)
+
+# %% ../../nbs/20_models/40_tfidf.ipynb #76135b7f
+@patch(cls_method=True)
+def learn(cls:_Vectors, texts, settings):
+    "Return the vectors of `texts` and their matrix; raises `UserError` when no feature is left."
+    empty = cls(settings, [], np.zeros(0))
+    try: counter, counts = empty.count(texts)
+    except ValueError:
+        raise UserError(f"no feature occurs in {settings.min_df} texts or more: give more texts, or "
+                        "min_df=1") from None
+    document_count = np.bincount(counts.indices, minlength=counts.shape[1])
+    rarity = np.log((1 + counts.shape[0]) / (1 + document_count)) + 1
+    this = cls(settings, counter.get_feature_names_out().tolist(), rarity.astype(np.float32))
+    return this, this.weigh(counts)
+
+# %% ../../nbs/20_models/40_tfidf.ipynb #5a296146
 def _svm(x, y, settings, seed:int):
     "Weights [features, labels] and intercepts of one-against-the-rest support vector machines."
     from sklearn.svm import LinearSVC
@@ -104,6 +114,7 @@ def _svm(x, y, settings, seed:int):
     weights = np.vstack([-line.coef_, line.coef_]) / 2 if two else line.coef_
     return weights.T, np.concatenate([-line.intercept_, line.intercept_]) / 2 if two else line.intercept_
 
+# %% ../../nbs/20_models/40_tfidf.ipynb #cc00b707
 def _bayes(x, y, smoothing:float=.01):
     "Log shares [features, labels] of a multinomial naive Bayes model, and log frequencies of the labels."
     rows = np.eye(y.max() + 1)[y]
@@ -115,6 +126,13 @@ def _blend(svm, bayes, share:float):
     weights, intercepts = (a + share * b for a, b in zip(svm, bayes))
     weights, intercepts = weights - weights.mean(axis=1, keepdims=True), intercepts - intercepts.mean()
     return weights.astype(np.float32), intercepts.astype(np.float32)
+
+# %% ../../nbs/20_models/40_tfidf.ipynb #49b03c8f
+def _label_numbers(texts, labels):
+    "The sorted names of the labels, and each row's number among them."
+    names = list(count_labels(texts, labels))
+    if len(names) < 2: raise UserError(f"all rows have the label {names[0]!r}: a classifier needs two labels or more")
+    return names, np.searchsorted(names, labels)
 
 # %% ../../nbs/20_models/40_tfidf.ipynb #25530181
 class TfidfClassifier(Classifier):
@@ -146,11 +164,6 @@ class TfidfClassifier(Classifier):
     @classmethod
     def load(cls, folder): return _load(cls, Path(folder))
 
-def _label_numbers(texts, labels):
-    names = list(count_labels(texts, labels))
-    if len(names) < 2: raise UserError(f"all rows have the label {names[0]!r}: a classifier needs two labels or more")
-    return names, np.searchsorted(names, labels)
-
 # %% ../../nbs/20_models/40_tfidf.ipynb #c1840d62
 feature_sets = dict(
     words_chars=dict(word_ngrams=(1, 2), pair_window=0, char_ngrams=(2, 5)),
@@ -159,6 +172,7 @@ feature_sets = dict(
 )
 default_grid = dict(features=tuple(feature_sets), C=(3., 1., .3), bayes=(0., .02, .05))
 
+# %% ../../nbs/20_models/40_tfidf.ipynb #4f37fbcd
 def _try(settings, data, shares, seed:int)->list[dict]:
     "A row per share of Bayes: settings, accuracy and log loss on the held-out rows, temperature."
     texts, y, valid_texts, valid_y = data
@@ -173,7 +187,31 @@ def _try(settings, data, shares, seed:int)->list[dict]:
             temperature=temperature, accuracy=accuracy, log_loss=log_loss(scores, valid_y, temperature)))
     return found
 
-# %% ../../nbs/20_models/40_tfidf.ipynb #f08bc4ea
+# %% ../../nbs/20_models/40_tfidf.ipynb #9813cfb4
+def _known_rows(texts, labels, names)->tuple[list[str], np.ndarray]:
+    "The texts whose label is one of `names`, and the numbers of their labels."
+    known = [(t, names.index(l)) for t, l in zip(text_list(texts), labels) if l in names]
+    if not known: raise UserError("there are no held-out rows to choose on: give a validation split")
+    return [t for t, _ in known], np.array([n for _, n in known])
+
+# %% ../../nbs/20_models/40_tfidf.ipynb #1f3abfe1
+def _best(rows:list[dict])->dict: return min(rows, key=lambda r: r['log_loss'])
+
+def _search(data, grid:dict, seed:int, fixed:dict)->list[dict]:
+    "A row for everything tried: each set of features at the first C, then each next C as long as it helps."
+    first, table = grid['C'][0], []
+    for name in grid['features']:
+        if name not in feature_sets: raise unknown('feature set', name, feature_sets)
+        if feature_sets[name]['pair_window'] and table and not _best(table)['word_ngrams']: continue
+        table += _try(TfidfSettings(**(dict(C=first) | feature_sets[name] | fixed)), data, grid['bayes'], seed)
+    kept = {f.name: _best(table)[f.name] for f in fields(TfidfSettings)}
+    for C in grid['C'][1:]:
+        before = _best(table)
+        table += _try(TfidfSettings(**(kept | dict(C=C))), data, grid['bayes'], seed)
+        if _best(table) is before: break
+    return table
+
+# %% ../../nbs/20_models/40_tfidf.ipynb #73f9531a
 def choose_tfidf(
     train_texts:list[str],  # what to learn from
     train_labels:list[str], # their labels
@@ -186,20 +224,8 @@ def choose_tfidf(
     "Return the settings that are best on the held-out rows, and the table they were chosen from."
     grid = default_grid | (grid or {})
     names, y = _label_numbers(train_texts, train_labels)
-    known = [(t, names.index(l)) for t, l in zip(text_list(valid_texts), valid_labels) if l in names]
-    if not known: raise UserError("there are no held-out rows to choose on: give a validation split")
-    data = train_texts, y, [t for t, _ in known], np.array([n for _, n in known])
-    best, first, table = lambda rows: min(rows, key=lambda r: r['log_loss']), grid['C'][0], []
-    for name in grid['features']:
-        if name not in feature_sets: raise unknown('feature set', name, feature_sets)
-        if feature_sets[name]['pair_window'] and table and not best(table)['word_ngrams']: continue
-        table += _try(TfidfSettings(**(dict(C=first) | feature_sets[name] | fixed)), data, grid['bayes'], seed)
-    kept = {f.name: best(table)[f.name] for f in fields(TfidfSettings)}
-    for C in grid['C'][1:]:
-        before = best(table)
-        table += _try(TfidfSettings(**(kept | dict(C=C))), data, grid['bayes'], seed)
-        if best(table) is before: break
-    return {k: v for k, v in best(table).items() if k not in ('accuracy', 'log_loss')}, table
+    table = _search((train_texts, y, *_known_rows(valid_texts, valid_labels, names)), grid, seed, fixed)
+    return {k: v for k, v in _best(table).items() if k not in ('accuracy', 'log_loss')}, table
 
 TfidfClassifier.choose = staticmethod(choose_tfidf)
 
@@ -218,6 +244,7 @@ def explain(
     order, names = np.argsort(-np.abs(effect), kind='stable')[:k], model.vectors.vocabulary
     return [(names[x.indices[i]][1:], float(effect[i])) for i in order]
 
+# %% ../../nbs/20_models/40_tfidf.ipynb #661a7820
 def top_features(
     model:TfidfClassifier, # a model that has learnt
     label:str,             # one of its labels
@@ -240,6 +267,7 @@ def _save(model, folder):
     numbers = dict(weights=model.weights, intercepts=model.intercepts, rarity=model.vectors.rarity)
     save_file(numbers, folder/'tfidf.safetensors')
 
+# %% ../../nbs/20_models/40_tfidf.ipynb #47e83eea
 def _load(cls, folder):
     from safetensors.numpy import load_file
     kept, vocabulary = (json.loads((folder/n).read_text(encoding='utf-8')) for n in ('tfidf.json', 'vocabulary.json'))
