@@ -21,6 +21,7 @@ def _byte_signs()->list[str]:
     from tokenizers.pre_tokenizers import ByteLevel
     return sorted(ByteLevel.alphabet())
 
+# %% ../../nbs/20_models/10_tokenizer.ipynb #5c5ccae5
 def _byte_pairs(texts, size:int, minimum_count:int):
     "A trained byte-level BPE `tokenizers.Tokenizer`."
     from tokenizers import Tokenizer, models, trainers, pre_tokenizers, decoders
@@ -34,17 +35,23 @@ def _byte_pairs(texts, size:int, minimum_count:int):
 # %% ../../nbs/20_models/10_tokenizer.ipynb #b9d3bf78
 _mark = '＃'
 
+def _short_words():
+    "Text as words of byte signs, 64 at most."
+    from tokenizers import Regex, pre_tokenizers as pre
+    return pre.Sequence([pre.ByteLevel(add_prefix_space=False), pre.Split(Regex('.{1,64}'), 'isolated')])
+
+# %% ../../nbs/20_models/10_tokenizer.ipynb #92a93347
 def _word_pieces(texts, size:int, minimum_count:int):
     "A trained byte-level WordPiece `tokenizers.Tokenizer`."
-    from tokenizers import Tokenizer, Regex, models, trainers, pre_tokenizers as pre, decoders
-    cut = pre.Sequence([pre.ByteLevel(add_prefix_space=False), pre.Split(Regex('.{1,64}'), 'isolated')])
+    from tokenizers import Tokenizer, models, trainers, decoders
     learner = Tokenizer(models.WordPiece(unk_token='<unk>', continuing_subword_prefix=_mark))
-    learner.pre_tokenizer, signs = cut, _byte_signs()
+    learner.pre_tokenizer, signs = _short_words(), _byte_signs()
     learner.train_from_iterator(texts, trainers.WordPieceTrainer(
         vocab_size=size, min_frequency=minimum_count, show_progress=False, continuing_subword_prefix=_mark,
         special_tokens=special_tokens + [_mark + s for s in signs], initial_alphabet=signs))
     found = Tokenizer(models.WordPiece(learner.get_vocab(), unk_token='<unk>', continuing_subword_prefix=_mark))
-    found.pre_tokenizer, found.decoder = cut, decoders.Sequence([decoders.Replace(_mark, ''), decoders.ByteLevel()])
+    found.pre_tokenizer = _short_words()
+    found.decoder = decoders.Sequence([decoders.Replace(_mark, ''), decoders.ByteLevel()])
     found.add_special_tokens(special_tokens)
     return found
 
@@ -56,6 +63,7 @@ def _around(objective:str):
     numbers = [(t, special_tokens.index(t)) for t in ('<s>', '</s>')]
     return TemplateProcessing(single=single, pair=pair, special_tokens=numbers)
 
+# %% ../../nbs/20_models/10_tokenizer.ipynb #1050c13f
 def _wrapped(tokenizer, max_length:int|None):
     "The transformers tokenizer around a `tokenizers.Tokenizer`."
     from transformers import PreTrainedTokenizerFast
@@ -107,6 +115,26 @@ def measure_tokenizer(
                         bytes_per_token=sizes['bytes'] / tokens)
 
 # %% ../../nbs/20_models/10_tokenizer.ipynb #86283af3
+def _longest_tokens(tokenizer, count:int)->list[str]:
+    "The longest tokens as text, the special ones left out."
+    special = set(tokenizer.all_special_ids)
+    tokens = {tokenizer.decode([i]) for i in range(len(tokenizer)) if i not in special}
+    return sorted(tokens, key=lambda t: (-len(t), t))[:count]
+
+# %% ../../nbs/20_models/10_tokenizer.ipynb #33fd0872
+def _language_rows(tokenizer, texts)->list[str]:
+    "A Markdown row of figures for each language of the texts."
+    by_language = {}
+    for text in text_list(texts): by_language.setdefault(language(text), []).append(text)
+    rows = []
+    for key, some in sorted(by_language.items()):
+        m = measure_tokenizer(tokenizer, some)
+        rows.append(f"| {key} | {m['texts']} | {m['tokens']} | {m['tokens_per_word']:.3f} "
+                    f"| {m['tokens_per_character']:.3f} | {m['bytes_per_token']:.3f} "
+                    f"| {m['unknown']/max(m['tokens'], 1):.2%} | {m['lossless']:.2%} |")
+    return rows
+
+# %% ../../nbs/20_models/10_tokenizer.ipynb #f181eb25
 def vocabulary_card(
     tokenizer,         # a transformers tokenizer
     texts:list[str],   # what to measure on, best the text it was trained on
@@ -114,20 +142,10 @@ def vocabulary_card(
     longest:int=20,    # how many of the longest tokens to list
 )->str: # Markdown
     "Return what someone should know before using the tokenizer."
-    special = set(tokenizer.all_special_ids)
-    tokens = {tokenizer.decode([i]) for i in range(len(tokenizer)) if i not in special}
-    tokens = sorted(tokens, key=lambda t: (-len(t), t))[:longest]
     heads = 'language texts tokens tokens/word tokens/character bytes/token unknown lossless'.split()
     lines = [f'# {name}', '', f'{len(tokenizer)} tokens, of them special: {" ".join(tokenizer.all_special_tokens)}.',
-             '', f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
-    by_language = {}
-    for text in text_list(texts): by_language.setdefault(language(text), []).append(text)
-    for key, some in sorted(by_language.items()):
-        m = measure_tokenizer(tokenizer, some)
-        lines.append(f"| {key} | {m['texts']} | {m['tokens']} | {m['tokens_per_word']:.3f} "
-                     f"| {m['tokens_per_character']:.3f} | {m['bytes_per_token']:.3f} "
-                     f"| {m['unknown']/max(m['tokens'], 1):.2%} | {m['lossless']:.2%} |")
-    shown = ', '.join(f'`{json.dumps(t, ensure_ascii=False)}`' for t in tokens)
+             '', f'| {" | ".join(heads)} |', '|---' * len(heads) + '|', *_language_rows(tokenizer, texts)]
+    shown = ', '.join(f'`{json.dumps(t, ensure_ascii=False)}`' for t in _longest_tokens(tokenizer, longest))
     return '\n'.join(lines + ['', f'Longest tokens: {shown}.', ''])
 
 # %% ../../nbs/20_models/10_tokenizer.ipynb #fc12488e
@@ -146,6 +164,7 @@ def save_tokenizer(
         (d.path/'README.md').write_text(vocabulary_card(tokenizer, list(texts), name), encoding='utf-8')
     return d.artifact
 
+# %% ../../nbs/20_models/10_tokenizer.ipynb #7e4ed594
 def load_tokenizer(
     path,   # an artifact, its folder, or any folder with tokenizer files (a model's will do)
 ): # a transformers tokenizer
