@@ -14,11 +14,6 @@ from pathlib import Path
 from .parameters import handed_on, hide, read_notebook
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #aa4fef57
-PRELOAD = ('enterprise_lm.pipelines.engine', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'torch',
-           'transformers',
-           'transformers.models.gpt2.modeling_gpt2', 'transformers.models.bert.modeling_bert', 'lightning')
-_lock, _users = threading.RLock(), 0
-
 @contextmanager
 def _changed(mapping, **values):
     "`mapping` with other values for a moment."
@@ -30,12 +25,18 @@ def _changed(mapping, **values):
 
 def _hidden_main(): return _changed(sys.modules, __main__=types.ModuleType('__main__'))
 
-# %% ../../nbs/85_pipelines/15_step.ipynb #91b7eb83
+# %% ../../nbs/85_pipelines/15_step.ipynb #7b40eccb
+PRELOAD = ('enterprise_lm.pipelines.engine', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'torch',
+           'transformers', 'transformers.models.gpt2.modeling_gpt2', 'transformers.models.bert.modeling_bert',
+           'lightning')
+_lock, _users = threading.RLock(), 0
+
 def _available(modules)->list[str]:
     "Those of `modules` whose package is installed; the server dies of any other import error."
     from importlib.util import find_spec
     return [m for m in modules if find_spec(m.split('.')[0])]
 
+# %% ../../nbs/85_pipelines/15_step.ipynb #52d59433
 @contextmanager
 def warm(
     preload=PRELOAD, # modules the server imports before it forks the first step
@@ -65,6 +66,7 @@ def _die_with_parent():
         os.killpg(0, signal.SIGKILL)
     threading.Thread(target=watch, daemon=True).start()
 
+# %% ../../nbs/85_pipelines/15_step.ipynb #075a5af0
 def _leave(code:int):
     "End this process; leftover threads of a notebook must not keep it."
     import atexit
@@ -74,10 +76,10 @@ def _leave(code:int):
     sys.stdout.flush(); sys.stderr.flush()
     os._exit(code)
 
-# %% ../../nbs/85_pipelines/15_step.ipynb #075a5af0
-def _child(order:dict, writer):
-    "What runs in the forked process."
-    import atexit, faulthandler, fcntl, gc
+# %% ../../nbs/85_pipelines/15_step.ipynb #1abcb9d9
+def _settle(order:dict, writer):
+    "Make the forked process the step's own."
+    import atexit, faulthandler, gc
     atexit._clear()     # what preloaded modules registered is the server's business
     gc.freeze()         # a collection need not walk the preloaded objects: 1.2 s saved at the end of each step
     os.setsid()
@@ -85,6 +87,12 @@ def _child(order:dict, writer):
     for descriptor in (1, 2): os.dup2(writer.fileno(), descriptor)
     faulthandler.enable()
     os.environ.clear(); os.environ.update(order['environment']); os.chdir(order['cwd'])
+
+# %% ../../nbs/85_pipelines/15_step.ipynb #6b00e12b
+def _child(order:dict, writer):
+    "What runs in the forked process."
+    import fcntl
+    _settle(order, writer)
     guard = open(order['guard'] or os.devnull, 'a')
     if order['guard']: fcntl.flock(guard, fcntl.LOCK_EX)
     threads = os.environ.get('OMP_NUM_THREADS', '')
@@ -128,6 +136,7 @@ class Outcome:
     details:str = ''     # the cell and its last lines
     outputs:dict = field(default_factory=dict) # what was handed on: name -> kind, name, digest, path
 
+# %% ../../nbs/85_pipelines/15_step.ipynb #b6307087
 _colours = re.compile(r'\x1b\[[0-9;]*m')
 
 def _unfinished(notebook:dict):
@@ -140,7 +149,7 @@ def _unfinished(notebook:dict):
 
 def _last(text:str, lines:int=12)->str: return '\n'.join(_colours.sub('', text).rstrip().splitlines()[-lines:])
 
-# %% ../../nbs/85_pipelines/15_step.ipynb #b6307087
+# %% ../../nbs/85_pipelines/15_step.ipynb #677cacf8
 def _failure(output:Path, tail)->tuple[str, str]:
     "Sentence and details of a cell that raised."
     number, cell = _unfinished(read_notebook(output))
@@ -151,6 +160,7 @@ def _failure(output:Path, tail)->tuple[str, str]:
     last = _last('\n'.join(error['traceback']))
     return f"{error['ename']}: {words} (cell {number})", f"{_last(cell['source'])}\n\n{last}"
 
+# %% ../../nbs/85_pipelines/15_step.ipynb #b47ee55f
 def _note_death(output:Path, sentence:str, tail)->str:
     "Write into the executed notebook that its process died, with the last lines of the log; returns the cell's source."
     notebook = json.loads(output.read_text(encoding='utf-8'))
@@ -165,7 +175,7 @@ def _note_death(output:Path, sentence:str, tail)->str:
     draft.replace(output)
     return f'cell {number}' if number else ''
 
-# %% ../../nbs/85_pipelines/15_step.ipynb #b47ee55f
+# %% ../../nbs/85_pipelines/15_step.ipynb #c77fea79
 def _signal(code:int)->str:
     "What an exit code below 0 means."
     try: name = signal.Signals(-code).name
@@ -173,6 +183,7 @@ def _signal(code:int)->str:
     return f'it was killed by {name}' + (' (kill -9, or the machine is out of memory)' if -code == signal.SIGKILL
                                          else '')
 
+# %% ../../nbs/85_pipelines/15_step.ipynb #493c8a31
 def _finish(order:dict, code:int, ended:str, seconds:float, log:_Log, limit)->Outcome:
     "The outcome of a process that has ended."
     output = Path(order['output'])
@@ -206,6 +217,19 @@ def _wait(process, until:float, stop)->str:
         process.join()
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #1a332245
+def _fork(order:dict):
+    "Start the process of a step; returns it and the end of the pipe that it writes to."
+    from multiprocessing import get_context
+    from enterprise_lm.pipelines.step import _child     # by its module's name, which the child can import
+    context = get_context('forkserver')
+    reader, writer = context.Pipe(duplex=False)
+    with _lock, _hidden_main():
+        process = context.Process(target=_child, args=(order, writer))
+        process.start()
+    writer.close()
+    return process, reader
+
+# %% ../../nbs/85_pipelines/15_step.ipynb #782229dc
 def run_step(
     notebook,                  # path of the step notebook
     output,                    # path of the executed copy
@@ -221,19 +245,11 @@ def run_step(
     stop:threading.Event|None=None, # set it to kill the step
 )->Outcome: # how it ended
     "Run a step in a process of its own; never raises for what the notebook does."
-    from multiprocessing import get_context
-    from enterprise_lm.pipelines.step import _child     # by its module's name, which the child can import
-    start, context = time.monotonic(), get_context('forkserver')
+    start, environment = time.monotonic(), dict(os.environ if environment is None else environment)
     order = dict(notebook=str(Path(notebook).resolve()), output=str(Path(output).resolve()), parameters=parameters,
-                 secrets=list(secrets),
-                 environment=dict(os.environ if environment is None else environment), cwd=str(cwd),
-                 guard=guard and str(guard))
+                 secrets=list(secrets), environment=environment, cwd=str(cwd), guard=guard and str(guard))
     with warm(preload):
-        reader, writer = context.Pipe(duplex=False)
-        with _lock, _hidden_main():
-            process = context.Process(target=_child, args=(order, writer))
-            process.start()
-        writer.close()
+        process, reader = _fork(order)
         pump = _Log(reader, log, secrets)
         ended = _wait(process, time.monotonic() + time_limit if time_limit else float('inf'), stop)
         pump.join(5); reader.close()
