@@ -27,8 +27,10 @@ _usual = dict(
     id='id', language='language lang 语言', subject='subject subject_id customer_id user_id', licence='licence license', group='group')
 row_columns = ('id', 'text', 'source', 'label', 'language', 'subject', 'licence', 'group')
 
+# %% ../../nbs/10_data/30_read.ipynb #c6746a61
 def _listed(names)->str: return ', '.join(f'`{redact(str(n))[:40]}`' for n in list(names)[:20]) or 'none'
 
+# %% ../../nbs/10_data/30_read.ipynb #c6c7eba4
 def find_columns(
     names,          # the columns a file has
     text:str='',    # the column of texts, when its name is unusual
@@ -50,7 +52,6 @@ def find_columns(
     return found
 
 # %% ../../nbs/10_data/30_read.ipynb #86620db2
-longest_text = 1_000_000  # characters
 _kinds = {int: 'number', float: 'number', bool: 'boolean', list: 'list', dict: 'JSON object'}
 
 def _string_problem(value)->str:
@@ -60,6 +61,9 @@ def _string_problem(value)->str:
     try: value.encode('utf-8')
     except UnicodeEncodeError: return 'holds half of a surrogate pair'
     return ''
+
+# %% ../../nbs/10_data/30_read.ipynb #b167460c
+longest_text = 1_000_000  # characters
 
 def text_problem(
     value, # what a file gave
@@ -71,7 +75,7 @@ def text_problem(
     problem = _string_problem(value)
     return problem and f'text {problem}'
 
-# %% ../../nbs/10_data/30_read.ipynb #b167460c
+# %% ../../nbs/10_data/30_read.ipynb #020dd752
 def _label_text(value, names:list|None)->tuple[str|None, str]:
     "A label as text and the reason why it cannot be one."
     if isinstance(value, bool | int | float): value = json.dumps(value)
@@ -83,6 +87,7 @@ def _label_text(value, names:list|None)->tuple[str|None, str]:
     if not value.isdecimal() or int(value) >= len(names): return None, f'label {redact(value[:20])!r} has no name: there are {len(names)} label names, counted from 0'
     return names[int(value)], ''
 
+# %% ../../nbs/10_data/30_read.ipynb #f584972d
 def _row(record:Record, which:dict, names:list|None)->tuple[dict, str]:
     "The values of our columns, and the reason why the row cannot be used."
     values = {ours: record.values.get(theirs) for ours, theirs in which.items()}
@@ -117,6 +122,7 @@ def _shown(stream, path:Path, name:str):
     "`stream`, with a progress bar where it takes more than a moment."
     return track(stream, f'read {name}') if path.stat().st_size > 20_000_000 else stream
 
+# %% ../../nbs/10_data/30_read.ipynb #7892094c
 def _open(source, format:str, encoding:str, names:list|None)->list[tuple]:
     "(file, its digest, its records) for whatever `source` is."
     if is_sample(source):
@@ -153,6 +159,7 @@ class Reading:
     files:list[dict]                               # name, sha256 and rows of each file
     notes:list[str] = field(default_factory=list)  # what a reader should know
 
+# %% ../../nbs/10_data/30_read.ipynb #b1e61d6f
 def _pack(rows:list[dict]):
     "Rows as one Arrow batch."
     import pyarrow as arrow
@@ -167,7 +174,7 @@ def _with_ids(batches:list, hashed:list[str], notes:list[str]):
     if any(i is not None for i in given): notes.append('given ids are missing or not unique; ids are hashes of text and label instead')
     return table.set_column(0, 'id', arrow.array(hashed, arrow.string()))
 
-# %% ../../nbs/10_data/30_read.ipynb #b1e61d6f
+# %% ../../nbs/10_data/30_read.ipynb #a10232ed
 def _which(stream, text:str, label:str, group:str, file:str)->tuple[dict, Iterable]:
     "Which column is which, by the first hundred records, and the stream with those records in it."
     stream = iter(stream)
@@ -177,10 +184,17 @@ def _which(stream, text:str, label:str, group:str, file:str)->tuple[dict, Iterab
     if not label and any(isinstance(record.values.get(which.get('label')), list | dict) for record in head): which.pop('label')
     return which, chain(head, stream)
 
-def _raw(record:Record)->object:
-    "What is kept of a row that cannot be used."
-    return record.raw or record.values
+# %% ../../nbs/10_data/30_read.ipynb #75723d7b
+def _usable(stream:Iterable, which:dict, names:list|None, file:str, out:Reading)->Iterable[dict]:
+    "Yield the rows that can be used; the others go to `out`."
+    for record in stream:
+        if record.reason == blank: out.blank += 1; continue
+        values, reason = _row(record, which, names)
+        source = f'{file}:{record.row}'
+        if reason: out.rejected.append(dict(source=source, reason=reason, values=record.raw or record.values))
+        else: yield values | dict(source=source)
 
+# %% ../../nbs/10_data/30_read.ipynb #6ce7cb91
 def read_rows(
     source,                  # a file, folder, pattern, 'sample://…', or rows (dicts)
     text:str='',             # column of texts; '' finds it
@@ -197,11 +211,8 @@ def read_rows(
     batches, rows, ids = [], [], []
     for file, digest, stream in _open(source, format, encoding, cells):
         (which, stream), count = _which(stream, text, label, group, file), 0
-        for record in stream:
-            if record.reason == blank: out.blank += 1; continue
-            values, reason = _row(record, which, names)
-            if reason: out.rejected.append(dict(source=f'{file}:{record.row}', reason=reason, values=_raw(record))); continue
-            rows.append(values | dict(source=f'{file}:{record.row}')); count += 1
+        for values in _usable(stream, which, names, file, out):
+            rows.append(values); count += 1
             ids.append(hashed(values['text'], values['label']))
             if len(rows) == 10_000: batches.append(_pack(rows)); rows = []
         out.files.append(dict(file=file, sha256=digest, rows=count))
