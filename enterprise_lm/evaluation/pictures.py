@@ -27,6 +27,7 @@ def interval_picture(
 def _x(v): return 40 + 250 * v
 def _y(v): return 260 - 250 * v
 
+# %% ../../nbs/50_evaluation/30_pictures.ipynb #49f15307
 def _bar(b:dict)->str:
     "One bin: a bar for what it got right, a mark for how sure it was."
     left, width = _x(b['lower']) + 2, 250 * (b['upper'] - b['lower']) - 4
@@ -36,21 +37,26 @@ def _bar(b:dict)->str:
             f'<rect class="mark" x="{left - 2:.1f}" y="{_y(b["confidence"]) - 1.5:.1f}" width="{width + 4:.1f}" '
             'height="3"/></g>')
 
-# %% ../../nbs/50_evaluation/30_pictures.ipynb #227ea852
+# %% ../../nbs/50_evaluation/30_pictures.ipynb #78bf8ea2
 def _many(n:int)->str: return f'{n}' if n < 1000 else f'{n / 1000:.0f}k' if n >= 9500 else f'{n / 1000:.1f}k'
 
+def _marks(bins:list[dict])->str:
+    "Percentages along both axes, and the number of answers under each bar."
+    ticks = ''.join(f'<text x="{_x(v):.0f}" y="291" text-anchor="middle">{v:.0%}</text>'
+                    f'<text x="35" y="{_y(v) + 4:.0f}" text-anchor="end">{v:.0%}</text>' for v in (0, .5, 1))
+    counts = ''.join(f'<text class="count" x="{_x((b["lower"] + b["upper"]) / 2):.0f}" y="274" text-anchor="middle">'
+                     f'{_many(b["count"])}</text>' for b in bins)
+    return ticks + counts
+
+# %% ../../nbs/50_evaluation/30_pictures.ipynb #e6840898
 def calibration_picture(
     bins:list[dict], # rows of `tasks.metrics.reliability`, ten bins at most
     title:str,       # what a screen reader says first
 )->str: # SVG
     "Return the reliability diagram of one model."
-    ticks = ''.join(f'<text x="{_x(v):.0f}" y="291" text-anchor="middle">{v:.0%}</text>'
-                    f'<text x="35" y="{_y(v) + 4:.0f}" text-anchor="end">{v:.0%}</text>' for v in (0, .5, 1))
-    counts = ''.join(f'<text class="count" x="{_x((b["lower"] + b["upper"]) / 2):.0f}" y="274" text-anchor="middle">'
-                     f'{_many(b["count"])}</text>' for b in bins)
     told = '; '.join(f"{b['confidence']:.0%} sure: {b['accuracy']:.0%} right of {b['count']:,}" for b in bins)
     return (f'<svg class="calibration" viewBox="-12 0 322 320" role="img" aria-label="{escape(title)}. {told}.">'
-            f'<path class="axis" d="M40 10V260H290" fill="none"/>{"".join(map(_bar, bins))}{ticks}{counts}'
+            f'<path class="axis" d="M40 10V260H290" fill="none"/>{"".join(map(_bar, bins))}{_marks(bins)}'
             '<text x="165" y="312" text-anchor="middle">how sure it was</text>'
             '<text transform="translate(-1 135) rotate(-90)" text-anchor="middle">how often it was right</text></svg>')
 
@@ -62,6 +68,7 @@ def _cell(count:int, total:int, right:bool)->str:
     return (f'<td class="{"right" if right else "wrong"}{" strong" if share > 55 else ""}" '
             f'style="--share:{max(share, 8)}%">{count:,}</td>')
 
+# %% ../../nbs/50_evaluation/30_pictures.ipynb #c58f02ef
 def confusion_picture(
     labels:list[str], # of rows and columns
     counts,           # (labels, labels), row: true, column: answer

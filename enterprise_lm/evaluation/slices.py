@@ -35,6 +35,7 @@ def item_score(
                   for c in ('log_prob', 'bytes'))
     return float(-bits / size / math.log(2))
 
+# %% ../../nbs/50_evaluation/10_slices.ipynb #d79b9ac4
 def slices(
     tables:dict, # model name to its columns of items, the same items in the same order
     by:str,      # what the groups are called, e.g. 'language'
@@ -68,6 +69,7 @@ def shown(
     "Return `text` as it may be shown in a report."
     return shorten(redact(text), columns)
 
+# %% ../../nbs/50_evaluation/10_slices.ipynb #06a9cdce
 def worst_errors(
     items:dict,    # columns of one classifier's items
     limit:int=20,  # errors to return
