@@ -15,7 +15,7 @@ from ..core.errors import UserError, unknown
 from ..core.settings import Settings, get_settings
 from .parameters import Parameter, check, contract, convert, outputs
 
-# %% ../../nbs/85_pipelines/20_pipeline.ipynb #195d2d21
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #024f8e0c
 @dataclass(frozen=True)
 class Step:
     "A step as the file describes it."
@@ -27,6 +27,7 @@ class Step:
     time_limit:float|None = None  # seconds; the settings' when None
     state:tuple = ()              # shared state it reads or changes
 
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #1ef7e966
 @dataclass(frozen=True)
 class Pipeline:
     "A pipeline as the file describes it."
@@ -50,6 +51,7 @@ def references(
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     return [r for v in inner for r in references(v)]
 
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #e5029228
 def resolve(
     value,  # anything from YAML
     find,   # called with (name, output), returns what stands for the reference
@@ -62,9 +64,6 @@ def resolve(
     return _reference.sub(lambda m: str(find(m[1], m[2] or '')), value).replace('$${', '${')
 
 # %% ../../nbs/85_pipelines/20_pipeline.ipynb #de1d6343
-_keys = ('name', 'description', 'parameters', 'steps', 'preload')
-_step_keys = ('notebook', 'parameters', 'needs', 'retries', 'time_limit', 'state')
-
 _called = {dict: 'a mapping', list: 'a list'}
 
 def _typed(value, kind, where:str):
@@ -73,6 +72,7 @@ def _typed(value, kind, where:str):
     if not isinstance(value, kind): raise UserError(f"{where} must be {_called[kind]}, got {value!r}")
     return value
 
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #d253786f
 def _only(found:dict, allowed, where:str):
     for key in found:
         if key not in allowed: raise unknown('key', key, allowed, where)
@@ -84,17 +84,26 @@ def _number(value, where:str):
 
 def _names(value, where:str)->tuple: return tuple(_typed([value] if isinstance(value, str) else value, list, where))
 
-# %% ../../nbs/85_pipelines/20_pipeline.ipynb #52c70cf9
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #b9a245a8
+_keys = ('name', 'description', 'parameters', 'steps', 'preload')
+_step_keys = ('notebook', 'parameters', 'needs', 'retries', 'time_limit', 'state')
+
+def _notebook(written, path:Path, where:str)->Path:
+    "The notebook that a step names."
+    if not written: raise UserError(f"{where} has no notebook: name the .ipynb file that it runs")
+    notebook = (path.parent/written).resolve()
+    if not notebook.is_file():
+        raise unknown('notebook', written, sorted(p.name for p in notebook.parent.glob('*.ipynb')), where)
+    return notebook
+
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #903c4e16
 def _step(name:str, read, path:Path)->Step:
     "A step from its part of the file."
     where = f'{path.name}, step {name}'
     read = _typed(read, dict, where)
     _only(read, _step_keys, where)
     if not re.fullmatch(r'[\w-]+', name): raise UserError(f"{where}: use letters, digits, _ and - in a step's name")
-    if not read.get('notebook'): raise UserError(f"{where} has no notebook: name the .ipynb file that it runs")
-    notebook = (path.parent/read['notebook']).resolve()
-    if not notebook.is_file():
-        raise unknown('notebook', read['notebook'], sorted(p.name for p in notebook.parent.glob('*.ipynb')), where)
+    notebook = _notebook(read.get('notebook'), path, where)
     values = _typed(read.get('parameters'), dict, f'{where}, parameters')
     needs = dict.fromkeys([*_names(read.get('needs'), f'{where}, needs'),
                            *(s for s, output in references(values) if output)])
@@ -102,6 +111,12 @@ def _step(name:str, read, path:Path)->Step:
                 _number(read.get('time_limit'), f'{where}, time_limit'), _names(read.get('state'), f'{where}, state'))
 
 # %% ../../nbs/85_pipelines/20_pipeline.ipynb #f7725bf7
+def _circle(rest:dict)->str:
+    "One way round among steps that wait for each other."
+    walk = [next(iter(rest))]
+    while walk[-1] not in walk[:-1]: walk.append(next(n for n in rest[walk[-1]].needs if n in rest))
+    return ' needs '.join(walk[walk.index(walk[-1]):])
+
 def _ordered(steps:dict, where:str)->dict:
     "`steps`, each after those it needs; raises `UserError` for a cycle or an unknown step."
     for step in steps.values():
@@ -111,32 +126,37 @@ def _ordered(steps:dict, where:str)->dict:
     while rest:
         ready = [s for s in rest.values() if all(n in done for n in s.needs)]
         if not ready:
-            walk = [next(iter(rest))]
-            while walk[-1] not in walk[:-1]: walk.append(next(n for n in rest[walk[-1]].needs if n in rest))
-            circle = ' needs '.join(walk[walk.index(walk[-1]):])
-            raise UserError(f"{where}: the steps wait for each other: {circle}; take one reference out")
+            raise UserError(f"{where}: the steps wait for each other: {_circle(rest)}; take one reference out")
         done[ready[0].name] = rest.pop(ready[0].name)
     return done
 
-# %% ../../nbs/85_pipelines/20_pipeline.ipynb #ec63a5ed
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #b127ab88
+def _read_yaml(path:Path)->tuple[str, dict]:
+    "Text and content of a file."
+    import yaml
+    try: text = path.read_text(encoding='utf-8'); return text, _typed(yaml.safe_load(text), dict, path.name)
+    except OSError as error: raise UserError(f"the pipeline {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+
+def _parameters(read, path:Path)->dict:
+    "Each parameter with `default` and perhaps `description`."
+    given = _typed(read, dict, f'{path.name}, parameters')
+    full = {n: v if isinstance(v, dict) and 'default' in v else dict(default=v) for n, v in given.items()}
+    for name, value in full.items(): _only(value, ('default', 'description'), f'{path.name}, parameter {name}')
+    return full
+
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #f2e902b9
 def read_pipeline(
     path, # a .yaml file
 )->Pipeline: # its content, structure checked
     "Return the pipeline in a file; raises `UserError` for what is no pipeline."
-    import yaml
     path = Path(path).resolve()
-    try: text = path.read_text(encoding='utf-8'); read = yaml.safe_load(text)
-    except OSError as error: raise UserError(f"the pipeline {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
-    read = _typed(read, dict, path.name)
+    text, read = _read_yaml(path)
     _only(read, _keys, path.name)
     steps = {str(n): _step(str(n), s, path) for n, s in _typed(read.get('steps'), dict, f'{path.name}, steps').items()}
     if not steps: raise UserError(f"{path.name} has no steps: name at least one with its notebook")
-    given = _typed(read.get('parameters'), dict, f'{path.name}, parameters')
-    full = {n: v if isinstance(v, dict) and 'default' in v else dict(default=v) for n, v in given.items()}
-    for name, value in full.items(): _only(value, ('default', 'description'), f'{path.name}, parameter {name}')
-    preload = read.get('preload')
+    full, preload = _parameters(read.get('parameters'), path), read.get('preload')
     return Pipeline(str(read.get('name') or path.stem), str(read.get('description') or ''),
                     {n: v['default'] for n, v in full.items()},
                     {n: v.get('description', '') for n, v in full.items()}, _ordered(steps, path.name), path, text,
@@ -152,6 +172,7 @@ def pipeline_folders(
               package.parent/'pipelines']
     return [p for p in dict.fromkeys(p.resolve() for p in places) if p.is_dir()]
 
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #137400ff
 def find_pipeline(
     name,                        # a pipeline's name, or the path of a .yaml file
     settings:Settings|None=None, # the workspace
@@ -181,25 +202,30 @@ def _find(pipeline:Pipeline, values:dict, step:Step):
         return _Later(f'${{{name}.{output}}}')
     return find
 
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #641a0271
 def _has_later(value)->bool: return '${' in str(value) and bool(references(value))
 
-# %% ../../nbs/85_pipelines/20_pipeline.ipynb #9099e4de
-def _check_step(pipeline:Pipeline, values:dict, step:Step)->dict:
-    "The values of one step, converted; references to outputs stay."
-    resolved, wanted = {n: resolve(v, _find(pipeline, values, step))
-                        for n, v in step.parameters.items()}, contract(step.notebook)
-    later = {n: v for n, v in resolved.items() if _has_later(v)}
+def _check_later(later:dict, wanted:dict, where:str):
+    "Whether each parameter that waits for an output can take one."
     for name, value in later.items():
         takes = wanted[name] if name in wanted else None
-        if takes and takes.base not in (('list',) if isinstance(value, list) else ('dict',) if isinstance(value, dict)
-                                        else ('str', 'Path')):
-            where = f'{pipeline.path.name}, step {step.name}'
+        fitting = ('list',) if isinstance(value, list) else ('dict',) if isinstance(value, dict) else ('str', 'Path')
+        if takes and takes.base not in fitting:
             raise UserError(f"{where}: {name} takes {takes.type}, not the output {value}")
+
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #1ec2059e
+def _check_step(pipeline:Pipeline, values:dict, step:Step)->dict:
+    "The values of one step, converted; references to outputs stay."
+    find, where = _find(pipeline, values, step), f'{pipeline.path.name}, step {step.name}'
+    resolved, wanted = {n: resolve(v, find) for n, v in step.parameters.items()}, contract(step.notebook)
+    later = {n: v for n, v in resolved.items() if _has_later(v)}
+    _check_later(later, wanted, where)
     stand_in = {n: [] if isinstance(v, list) else {} if isinstance(v, dict) else 'sample://later'
                 for n, v in later.items()}
-    try: return check(step.notebook, {n: v for n, v in resolved.items()} | stand_in) | later
-    except UserError as error: raise UserError(f"{pipeline.path.name}, step {step.name}: {error}") from None
+    try: return check(step.notebook, resolved | stand_in) | later
+    except UserError as error: raise UserError(f"{where}: {error}") from None
 
+# %% ../../nbs/85_pipelines/20_pipeline.ipynb #5ebc545f
 def check_pipeline(
     pipeline:Pipeline,     # as read
     given:dict|None=None,  # the caller's values by name
@@ -214,17 +240,22 @@ def check_pipeline(
     return {name: _check_step(pipeline, values, step) for name, step in pipeline.steps.items()}
 
 # %% ../../nbs/85_pipelines/20_pipeline.ipynb #98b1b9b6
-def describe(
-    pipeline:Pipeline, # as read
-)->list[dict]: # name, type, default and description of each parameter
-    "Return a row for each parameter of a pipeline."
+def _ends(pipeline:Pipeline)->dict[str, Parameter]:
+    "The notebook parameter in which each parameter of the pipeline ends first."
     ends = {}
     for step in pipeline.steps.values():
         wanted = contract(step.notebook)
         for name, value in step.parameters.items():
             found = references(value)
             if isinstance(value, str) and len(found) == 1 and name in wanted: ends.setdefault(found[0][0], wanted[name])
+    return ends
+
+def describe(
+    pipeline:Pipeline, # as read
+)->list[dict]: # name, type, default and description of each parameter
+    "Return a row for each parameter of a pipeline."
+    ends = _ends(pipeline)
     said = lambda name, what: getattr(ends[name], what) if name in ends else ''
-    return [dict(name=n, type=said(n, 'type'), default=default, description=pipeline.descriptions.get(n)
-                 or said(n, 'description'))
+    return [dict(name=n, type=said(n, 'type'), default=default,
+                 description=pipeline.descriptions.get(n) or said(n, 'description'))
             for n, default in pipeline.parameters.items()]
