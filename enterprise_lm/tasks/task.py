@@ -10,12 +10,14 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 
 # %% ../../nbs/30_tasks/10_task.ipynb #a3dc8ed3
 FAMILIES = ('majority', 'tfidf', 'ngram', 'gpt2', 'bert', 'roberta')
 SIZES = ('nano', 'tiny', 'small', 'base')
 
+# %% ../../nbs/30_tasks/10_task.ipynb #833f8b7b
 @dataclass(frozen=True)
 class Recipe:
     "What a candidate is made of."
@@ -62,17 +64,9 @@ class Task(ABC):
     def build(self, recipe:Recipe, corpus, tokenizer=None):
         "Return an untrained model for a recipe; raises `UserError` for a family that cannot do this task."
 
-    def fit(self, recipe:Recipe, corpus, tokenizer=None)->tuple:
-        "Return (fitted model, what was chosen, metrics on validation from before those rows were seen)."
-        raise UserError(f'{self.name} does not fit {recipe.family} by itself')
-
     @abstractmethod
     def encode(self, model, split)->list[dict]:
         "Return an example with input_ids, and label where there is one, for each row of a split."
-
-    def calibrate(self, model, split)->dict:
-        "Return what is chosen on validation after training, and set it in the model."
-        return {}
 
     @abstractmethod
     def decode(self, model, texts:list[str])->list[dict]:
@@ -82,9 +76,23 @@ class Task(ABC):
     def metrics(self, model, split)->tuple:
         "Return (dict of metrics, data frame with a row for each item) of a split."
 
-    def __repr__(self):
-        better = 'higher' if self.higher_is_better else 'lower'
-        return f'task {self.name}, judged by {self.primary} ({better} is better)'
+# %% ../../nbs/30_tasks/10_task.ipynb #3f0da1bd
+@patch
+def fit(self:Task, recipe:Recipe, corpus, tokenizer=None)->tuple:
+    """Return (fitted model, what was chosen, metrics on validation before those rows were seen) for a family without
+    gradients."""
+    raise UserError(f'{self.name} does not fit {recipe.family} by itself')
+
+@patch
+def calibrate(self:Task, model, split)->dict:
+    """Return what is chosen on validation after training, and set it in the model; nothing unless a task has such a
+    thing."""
+    return {}
+
+# %% ../../nbs/30_tasks/10_task.ipynb #0410164b
+@patch
+def __repr__(self:Task):
+    return f"task {self.name}, judged by {self.primary} ({'higher' if self.higher_is_better else 'lower'} is better)"
 
 # %% ../../nbs/30_tasks/10_task.ipynb #c5565fc1
 _own = dict(classify='enterprise_lm.tasks.classify:Classify', generate='enterprise_lm.tasks.generate:Generate')
@@ -94,6 +102,7 @@ def task_names()->dict[str, EntryPoint]: # where each task is
     found = {e.name: e for e in entry_points(group='enterprise_lm.tasks')}
     return found | {name: EntryPoint(name, place, 'enterprise_lm.tasks') for name, place in _own.items()}
 
+# %% ../../nbs/30_tasks/10_task.ipynb #64d27935
 def get_task(
     task, # a task's name, or a Task
 )->Task: # ready to use
@@ -104,7 +113,6 @@ def get_task(
     try: made = found[task].load()()
     except (ImportError, AttributeError) as error:
         raise UserError(f'task `{task}` is declared as {found[task].value}, which cannot be loaded: {error}') from error
-    if not isinstance(made, Task):
-        raise UserError(f'task `{task}` is declared as {found[task].value}, which is no Task: derive it from '
-                        f'enterprise_lm.tasks.task.Task')
-    return made
+    if isinstance(made, Task): return made
+    raise UserError(f'task `{task}` is declared as {found[task].value}, which is no Task: derive it from '
+                    'enterprise_lm.tasks.task.Task')
