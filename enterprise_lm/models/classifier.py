@@ -10,6 +10,7 @@ import json
 import numpy as np
 from abc import ABC, abstractmethod
 from collections import Counter
+from fastcore.basics import patch
 from pathlib import Path
 from ..core.errors import UserError
 from .language_model import text_list
@@ -34,6 +35,7 @@ def log_loss(
     p = softmax(scores, temperature)
     return float(-np.log(np.maximum(p[np.arange(len(p)), np.asarray(labels)], 1e-300)).mean())
 
+# %% ../../nbs/20_models/30_classifier.ipynb #72cb19f0
 def fit_temperature(
     scores, # float [n, n_labels]: logits or log probabilities of rows that were not trained on
     labels, # int [n], the right label's number
@@ -63,18 +65,25 @@ class Classifier(ABC):
     def load(cls, folder:str|Path)->'Classifier':
         "Return the model that `save` wrote; its probabilities are the same to the last bit."
 
-    def predict_proba(self, texts:list[str])->np.ndarray:
-        "Return probabilities, float64 [n, n_labels], rows sum to 1; each row depends on its own text alone."
-        return softmax(self.scores(text_list(texts)), self.temperature)
-    def predict(self, texts:list[str])->list[tuple[str, float]]:
-        "Return (label, confidence) of each text."
-        p = self.predict_proba(texts)
-        return [(self.labels[i], float(row[i])) for i, row in zip(p.argmax(axis=1), p)]
-    def calibrate(self, texts:list[str], labels:list[str])->float:
-        "Set and return the temperature that fits rows the model was not trained on; unknown labels are left out."
-        known = [(t, self.labels.index(l)) for t, l in zip(text_list(texts), labels) if l in self.labels]
-        self.temperature = fit_temperature(self.scores([t for t, _ in known]), [l for _, l in known])
-        return self.temperature
+# %% ../../nbs/20_models/30_classifier.ipynb #bdca99a6
+@patch
+def predict_proba(self:Classifier, texts:list[str])->np.ndarray:
+    "Return probabilities, float64 [n, n_labels], rows sum to 1; each row depends on its own text alone."
+    return softmax(self.scores(text_list(texts)), self.temperature)
+
+@patch
+def predict(self:Classifier, texts:list[str])->list[tuple[str, float]]:
+    "Return (label, confidence) of each text."
+    p = self.predict_proba(texts)
+    return [(self.labels[i], float(row[i])) for i, row in zip(p.argmax(axis=1), p)]
+
+# %% ../../nbs/20_models/30_classifier.ipynb #529c07e0
+@patch
+def calibrate(self:Classifier, texts:list[str], labels:list[str])->float:
+    "Set and return the temperature that fits rows the model was not trained on; unknown labels are left out."
+    known = [(t, self.labels.index(l)) for t, l in zip(text_list(texts), labels) if l in self.labels]
+    self.temperature = fit_temperature(self.scores([t for t, _ in known]), [l for _, l in known])
+    return self.temperature
 
 # %% ../../nbs/20_models/30_classifier.ipynb #7ccdab4f
 def count_labels(
@@ -98,6 +107,7 @@ def write_json(
     "Write a small JSON file that a person can read, the same bytes for the same values."
     Path(path).write_text(json.dumps(values, ensure_ascii=False, indent=1, sort_keys=True) + '\n', encoding='utf-8')
 
+# %% ../../nbs/20_models/30_classifier.ipynb #430b2ec7
 class MajorityClassifier(Classifier):
     "Answers with the frequency of each label in training, whatever the text."
     family = 'majority'
