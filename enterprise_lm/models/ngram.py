@@ -9,6 +9,7 @@ __all__ = ['UNKNOWN', 'START', 'END', 'Vocabulary', 'count_levels', 'discounts',
 import json
 import numpy as np
 from collections import Counter
+from fastcore.basics import patch
 from itertools import chain
 from pathlib import Path
 from ..core.errors import UserError, unknown
@@ -33,10 +34,12 @@ class Vocabulary:
         if self.unit == 'char' or not texts: return texts
         return self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)['input_ids']
 
-    def read(self, texts:list[str])->list[np.ndarray]:
-        "Return each text as numbers, int64 [units], without start and end."
-        if self.tokenizer is not None: return [np.array(t, dtype=np.int64) + 3 for t in self.cut(texts)]
-        return [np.fromiter((self.numbers.get(u, UNKNOWN) for u in t), np.int64, len(t)) for t in self.cut(texts)]
+# %% ../../nbs/20_models/20_ngram.ipynb #d78638d6
+@patch
+def read(self:Vocabulary, texts:list[str])->list[np.ndarray]:
+    "Return each text as numbers, int64 [units], without start and end."
+    if self.tokenizer is not None: return [np.array(t, dtype=np.int64) + 3 for t in self.cut(texts)]
+    return [np.fromiter((self.numbers.get(u, UNKNOWN) for u in t), np.int64, len(t)) for t in self.cut(texts)]
 
 # %% ../../nbs/20_models/20_ngram.ipynb #3ab7c248
 def _learn_units(unit, texts:list[str], minimum_count:int)->Vocabulary:
@@ -45,6 +48,7 @@ def _learn_units(unit, texts:list[str], minimum_count:int)->Vocabulary:
     counts = Counter(chain.from_iterable(Vocabulary(unit).cut(texts)))
     return Vocabulary(unit, sorted(u for u, n in counts.items() if n >= minimum_count))
 
+# %% ../../nbs/20_models/20_ngram.ipynb #ad79e999
 def _stream(parts:list[np.ndarray])->np.ndarray:
     "All texts in one array, each between START and END."
     return np.concatenate([p for part in parts for p in ([START], part, [END])] or [np.empty(0, np.int64)])
@@ -118,6 +122,7 @@ def _find(keys:np.ndarray, wanted:np.ndarray)->np.ndarray:
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[place] == wanted, place, -1)
 
+# %% ../../nbs/20_models/20_ngram.ipynb #128d24fd
 def score(
     tables:list[dict],  # from `estimate`
     stream:np.ndarray,  # texts as numbers, each between START and END
@@ -169,38 +174,38 @@ class NgramLanguageModel(LanguageModel):
     @property
     def name(self)->str: return f"{self.unit if isinstance(self.unit, str) else 'token'} {self.order}-gram"
 
-    def fit(self, texts:list[str])->'NgramLanguageModel':
-        "Count `texts`, each with a start and an end of its own, and return the model; their order does not matter."
-        texts = text_list(texts)
-        if not texts: raise UserError("an n-gram model needs one text or more to fit, and the list is empty")
-        self.vocabulary = _learn_units(self.unit, texts, self.minimum_count)
-        stream = _stream(self.vocabulary.read(texts))
-        self.tables = estimate(count_levels(stream, self.order, len(self.vocabulary)), len(self.vocabulary))
-        return self
-
     def log_prob(self, texts:list[str])->np.ndarray: return _log_prob(self, self._read(texts))
     def count_tokens(self, texts:list[str])->np.ndarray: return _count(self._read(texts))[0]
     def count_unknown(self, texts:list[str])->np.ndarray: return _count(self._read(texts))[1]
-    def perplexity(self, texts:list[str])->dict:
-        "As every model's `perplexity`, reading the texts once instead of three times."
-        texts = text_list(texts)
-        parts = self._read(texts)
-        return perplexities(_log_prob(self, parts), _count(parts)[0], texts, _count(parts)[1])
     def steps(self, prompt:str): return _steps(self, prompt)
     def spell(self, tokens:list[int], after:str='')->str: return _spell(self.vocabulary, tokens, after)
     def save(self, folder): _save(self, Path(folder))
     @classmethod
     def load(cls, folder)->'NgramLanguageModel': return _load(cls, Path(folder))
 
-    def _read(self, texts)->list[np.ndarray]:
-        if self.tables is None: raise UserError(f"this {self.name} model has not been fitted: call fit(texts) first")
-        return self.vocabulary.read(text_list(texts))
+# %% ../../nbs/20_models/20_ngram.ipynb #6431ca7d
+@patch
+def fit(self:NgramLanguageModel, texts:list[str])->'NgramLanguageModel':
+    "Count `texts`, each with a start and an end of its own, and return the model; their order does not matter."
+    texts = text_list(texts)
+    if not texts: raise UserError("an n-gram model needs one text or more to fit, and the list is empty")
+    self.vocabulary = _learn_units(self.unit, texts, self.minimum_count)
+    stream = _stream(self.vocabulary.read(texts))
+    self.tables = estimate(count_levels(stream, self.order, len(self.vocabulary)), len(self.vocabulary))
+    return self
 
-# %% ../../nbs/20_models/20_ngram.ipynb #6b747dd6
+# %% ../../nbs/20_models/20_ngram.ipynb #a0a6e4aa
+@patch
+def _read(self:NgramLanguageModel, texts)->list[np.ndarray]:
+    if self.tables is None: raise UserError(f"this {self.name} model has not been fitted: call fit(texts) first")
+    return self.vocabulary.read(text_list(texts))
+
+# %% ../../nbs/20_models/20_ngram.ipynb #280580f9
 def _count(parts:list[np.ndarray])->np.ndarray:
     "Each text's tokens with its end mark, and how many of them are unknown: int64 [2, n]."
     return np.array([[len(p) + 1, (p == UNKNOWN).sum()] for p in parts], dtype=np.int64).reshape(-1, 2).T
 
+# %% ../../nbs/20_models/20_ngram.ipynb #6b747dd6
 def _log_prob(model, parts:list[np.ndarray], batch:int=1_000_000)->np.ndarray:
     "Natural log of each text's probability, float64 [n]."
     result, edges = np.zeros(len(parts)), np.cumsum([len(p) + 2 for p in parts])
@@ -214,6 +219,14 @@ def _log_prob(model, parts:list[np.ndarray], batch:int=1_000_000)->np.ndarray:
         result[low:high] = np.add.reduceat(logs, begin)
     return result
 
+# %% ../../nbs/20_models/20_ngram.ipynb #1681c8ea
+@patch
+def perplexity(self:NgramLanguageModel, texts:list[str])->dict:
+    "As every model's `perplexity`, reading the texts once instead of three times."
+    texts = text_list(texts)
+    parts = self._read(texts)
+    return perplexities(_log_prob(self, parts), _count(parts)[0], texts, _count(parts)[1])
+
 # %% ../../nbs/20_models/20_ngram.ipynb #3cbf6ca4
 def _steps(model, prompt:str):
     "Yield the distribution over units; each unit that is sent moves on by one."
@@ -222,6 +235,7 @@ def _steps(model, prompt:str):
         context = context[max(0, len(context) - model.order + 1):]
         context.append((yield _after(model.tables, context, len(model.vocabulary))))
 
+# %% ../../nbs/20_models/20_ngram.ipynb #d1c3290c
 def _spell(vocabulary:Vocabulary, tokens:list[int], after:str)->str:
     "The text of `tokens` as the continuation of `after`."
     if vocabulary.tokenizer is not None:
@@ -244,6 +258,7 @@ def _save(model, folder:Path):
     arrays = {f'{k}.{name}': values for k, table in enumerate(model.tables, 1) for name, values in table.items()}
     save_file(arrays, folder/'tables.safetensors')
 
+# %% ../../nbs/20_models/20_ngram.ipynb #15dda892
 def _load(cls, folder:Path):
     "The model in `folder`; raises `UserError` where there is none."
     from safetensors.numpy import load_file
