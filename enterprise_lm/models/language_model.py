@@ -82,6 +82,7 @@ def random_stream(
     "Return the generator that prompt number `place` is sampled with."
     return np.random.default_rng(None if seed is None else [seed, place])
 
+# %% ../../nbs/20_models/00_language_model.ipynb #77b6d7e4
 def sample(
     probabilities:np.ndarray,       # float [vocabulary], sums to 1
     generator:np.random.Generator,  # where the randomness comes from
@@ -118,12 +119,16 @@ class LanguageModel(ABC):
     def load(cls, folder:str|Path)->'LanguageModel':
         "Return the model that `save` wrote."
 
-    def count_unknown(self, texts:list[str])->np.ndarray:
-        "Return how many tokens of each text the model could only read as 'unknown': int64 [n]."
-        return np.zeros(len(texts), dtype=np.int64)
-    def token_text(self, token:int)->str:
-        "Return how one token is shown to people."
-        return '</s>' if token == self.end else self.spell([token])
+# %% ../../nbs/20_models/00_language_model.ipynb #b9c4adab
+@patch
+def count_unknown(self:LanguageModel, texts:list[str])->np.ndarray:
+    "Return how many tokens of each text the model could only read as 'unknown': int64 [n]."
+    return np.zeros(len(texts), dtype=np.int64)
+
+@patch
+def token_text(self:LanguageModel, token:int)->str:
+    "Return how one token is shown to people."
+    return '</s>' if token == self.end else self.spell([token])
 
 # %% ../../nbs/20_models/00_language_model.ipynb #cbe6b84b
 def text_list(
@@ -170,6 +175,7 @@ def _certain(text:str, stops:list[str])->tuple[str, bool]:
 # %% ../../nbs/20_models/00_language_model.ipynb #f2349fea
 def _stop_texts(stop)->list[str]: return [s for s in ([stop] if isinstance(stop, str) else stop or []) if s]
 
+# %% ../../nbs/20_models/00_language_model.ipynb #1c090d90
 @patch
 def stream(self:LanguageModel,
     prompt:str,              # text to continue
