@@ -18,6 +18,7 @@ def text_key(
     "Return `text` in NFC, without case and without white space at its ends."
     return text.strip().lower() if text.isascii() else normalise(text).strip().casefold()
 
+# %% ../../nbs/10_data/40_split.ipynb #4dccefeb
 def text_order(
     text:str, # any text, or a key
     seed:int, # another seed, another order
@@ -50,6 +51,7 @@ def _strata(keys, units, labels, languages, seed)->list[list[list[int]]]:
         strata[str(most)].append((min(text_order(keys[i], seed) for i in rows), rows))
     return [[rows for _, rows in sorted(strata[name])] for name in sorted(strata)]
 
+# %% ../../nbs/10_data/40_split.ipynb #e0047c98
 def _deal(strata, ratios:dict, sides:list)->None:
     "Write a side for every row: each time the one that is furthest behind its share."
     given, total, owed = Counter(), 0, [n for n in ratios if ratios[n] > 0]
@@ -62,6 +64,7 @@ def _deal(strata, ratios:dict, sides:list)->None:
             want[side] -= len(rows); given[side] += len(rows)
         total += size
 
+# %% ../../nbs/10_data/40_split.ipynb #9d6acc22
 def _fill(name:str, strata, sides:list, largest:str):
     "Move one unit from the side `largest` to the empty side `name`, from where there is most."
     spare = max(([u for u in units if sides[u[0]] == largest] for units in strata), key=len)
