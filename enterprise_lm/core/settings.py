@@ -11,6 +11,7 @@ import os, re
 from configparser import ConfigParser, Error as ParseError
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from fastcore.basics import patch
 from .errors import UserError, unknown
 
 # %% ../../nbs/00_core/20_settings.ipynb #84516f4c
@@ -103,6 +104,7 @@ def find_workspace(
     start = Path(start or '.').resolve()
     return next((folder for folder in (start, *start.parents) if (folder/'settings.ini').is_file()), start)
 
+# %% ../../nbs/00_core/20_settings.ipynb #1a389de2
 def _read_file(path:Path)->dict:
     "`{(section, key): value}` of a settings.ini."
     if not path.is_file(): return {}
@@ -112,23 +114,25 @@ def _read_file(path:Path)->dict:
         raise UserError(f"{path} is not a settings file: {' '.join(str(error).split())}") from None
     return {(s, k): v for s in parser.sections() for k, v in parser[s].items()}
 
-# %% ../../nbs/00_core/20_settings.ipynb #ef064192
+# %% ../../nbs/00_core/20_settings.ipynb #85abeb0d
 def _read_environment(environment)->dict:
     "`{(section, key): value}` of variables named ELM_SECTION__KEY."
     named = (re.fullmatch(r'ELM_([A-Z]+)__(\w+)', name) for name in environment)
     return {(m[1].lower(), m[2].lower()): environment[m[0]] for m in named if m}
 
+# %% ../../nbs/00_core/20_settings.ipynb #613bdb94
 def _check(section:str, key:str, where:str):
     "Raise unless `[section] key` exists."
     if section not in _sections: raise unknown('section', section, _sections, where)
     names = [f.name for f in fields(_sections[section])]
     if key not in names: raise unknown('setting', f'{section}.{key}', [f'{section}.{n}' for n in names], where)
 
-# %% ../../nbs/00_core/20_settings.ipynb #1a389de2
+# %% ../../nbs/00_core/20_settings.ipynb #3cc19c5b
 def _masked(value):
     "A URL without its password."
     return re.sub(r'(://[^:/@\s]*):[^@\s]*@', r'\1:***@', value) if isinstance(value, str) else value
 
+# %% ../../nbs/00_core/20_settings.ipynb #bad97f5e
 @dataclass(frozen=True)
 class Settings:
     "All settings of a workspace, frozen; made by `get_settings`."
@@ -147,28 +151,33 @@ class Settings:
     @property
     def home(self)->Path: return self.root/self.workspace.home
 
-    def folder(self, name:str)->Path:
-        "A folder below `home`, made if it is not there."
-        path = self.home/name
-        try: path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot make the folder {path}: {error.strerror}; set [workspace] home to a folder you may write") from None
-        return path
+# %% ../../nbs/00_core/20_settings.ipynb #e171d3db
+@patch
+def folder(self:Settings, name:str)->Path:
+    "A folder below `home`, made if it is not there."
+    path = self.home/name
+    try: path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {path}: {error.strerror}; set [workspace] home to a folder you may write") from None
+    return path
 
-    @property
-    def database_url(self)->str: return self.workspace.database or f"sqlite:///{self.folder('.')/'workspace.db'}"
+@patch(as_prop=True)
+def database_url(self:Settings)->str: return self.workspace.database or f"sqlite:///{self.folder('.')/'workspace.db'}"
 
-    @property
-    def tracking_uri(self)->str: return self.tracking.uri or f"sqlite:///{self.folder('.')/'mlflow.db'}"
+@patch(as_prop=True)
+def tracking_uri(self:Settings)->str: return self.tracking.uri or f"sqlite:///{self.folder('.')/'mlflow.db'}"
 
-    def rows(self)->list[dict]:
-        "One row per setting: section, key, value, source; passwords are masked."
-        return [dict(section=s, key=f.name, value=_masked(getattr(getattr(self, s), f.name)),
-                     source=self.sources.get((s, f.name), 'default')) for s, cls in _sections.items() for f in fields(cls)]
+# %% ../../nbs/00_core/20_settings.ipynb #6378a66b
+@patch
+def rows(self:Settings)->list[dict]:
+    "One row per setting: section, key, value, source; passwords are masked."
+    return [dict(section=s, key=f.name, value=_masked(getattr(getattr(self, s), f.name)),
+                 source=self.sources.get((s, f.name), 'default')) for s, cls in _sections.items() for f in fields(cls)]
 
-    def _repr_html_(self):
-        cells = ''.join(f"<tr><td>{r['section']}</td><td>{r['key']}</td><td>{r['value']}</td><td>{r['source']}</td></tr>" for r in self.rows())
-        return f'<table><tr><th>section</th><th>key</th><th>value</th><th>source</th></tr>{cells}</table>'
+@patch
+def _repr_html_(self:Settings):
+    cells = ''.join(f"<tr><td>{r['section']}</td><td>{r['key']}</td><td>{r['value']}</td><td>{r['source']}</td></tr>" for r in self.rows())
+    return f'<table><tr><th>section</th><th>key</th><th>value</th><th>source</th></tr>{cells}</table>'
 
 # %% ../../nbs/00_core/20_settings.ipynb #84b74d29
 def get_settings(
