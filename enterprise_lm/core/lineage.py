@@ -7,6 +7,7 @@ __all__ = ['Lineage', 'lineage']
 
 # %% ../../nbs/00_core/40_lineage.ipynb #9786998c
 from dataclasses import dataclass
+from fastcore.basics import patch
 from .artifact import Artifact, find, load
 
 # %% ../../nbs/00_core/40_lineage.ipynb #2565534d
@@ -17,23 +18,22 @@ class Lineage:
     nodes:dict   # {digest: dict(kind, name, digest, path or None)}, the artifact itself first
     edges:list   # (parent digest, child digest)
 
-    def parents(self, digest:str)->list[str]: return [p for p, c in self.edges if c == digest]
-
-    def label(self, digest:str)->str:
-        node = self.nodes[digest]
-        return f"{node['kind']} {node['name']}@{digest[:12]}" + ('' if node['path'] else ' (missing)')
-
-    def _lines(self, digest:str, depth:int=0):
-        yield '   ' * (depth - 1) + '└─ ' * bool(depth) + self.label(digest)
-        for parent in self.parents(digest): yield from self._lines(parent, depth + 1)
-
     def __str__(self): return '\n'.join(self._lines(self.root))
     __repr__ = __str__
 
-    def mermaid(self)->str:
-        "The graph in Mermaid's notation."
-        boxes = [f'  {d[:12]}["{n["kind"]}<br/>{n["name"]}"]' for d, n in self.nodes.items()]
-        return '\n'.join(['graph LR', *boxes, *(f'  {p[:12]} --> {c[:12]}' for p, c in self.edges)])
+# %% ../../nbs/00_core/40_lineage.ipynb #247f312e
+@patch
+def parents(self:Lineage, digest:str)->list[str]: return [p for p, c in self.edges if c == digest]
+
+@patch
+def label(self:Lineage, digest:str)->str:
+    node = self.nodes[digest]
+    return f"{node['kind']} {node['name']}@{digest[:12]}" + ('' if node['path'] else ' (missing)')
+
+@patch
+def _lines(self:Lineage, digest:str, depth:int=0):
+    yield '   ' * (depth - 1) + '└─ ' * bool(depth) + self.label(digest)
+    for parent in self.parents(digest): yield from self._lines(parent, depth + 1)
 
 # %% ../../nbs/00_core/40_lineage.ipynb #3bc17630
 def lineage(
@@ -51,3 +51,10 @@ def lineage(
             edges.append((parent['digest'], known['digest']))
             queue.append((parent, find(parent['digest'], root)))
     return Lineage(start.digest, nodes, edges)
+
+# %% ../../nbs/00_core/40_lineage.ipynb #2c453fde
+@patch
+def mermaid(self:Lineage)->str:
+    "The graph in Mermaid's notation."
+    boxes = [f'  {d[:12]}["{n["kind"]}<br/>{n["name"]}"]' for d, n in self.nodes.items()]
+    return '\n'.join(['graph LR', *boxes, *(f'  {p[:12]} --> {c[:12]}' for p, c in self.edges)])
