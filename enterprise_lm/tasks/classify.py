@@ -22,6 +22,23 @@ def labelled(
                         f'task `generate`')
     return split.texts, split.labels
 
+# %% ../../nbs/30_tasks/20_classify.ipynb #745bd894
+def _names(split)->list[str]:
+    "A split's labels in order; raises `UserError` when there is no choice between them."
+    _, labels = labelled(split)
+    if len(set(labels)) > 1: return sorted(set(labels))
+    raise UserError(f'the train split has one label only ({labels[0]!r}): a classifier needs two or more'
+                    if labels else 'the train split is empty')
+
+# %% ../../nbs/30_tasks/20_classify.ipynb #1b38ae07
+def _tfidf_options(recipe:Recipe)->tuple[dict, dict]:
+    "What is tried of a TF-IDF's options, each with the values the recipe leaves, and what is fixed."
+    from enterprise_lm.models.tfidf import TfidfSettings
+    fixed, known = dict(recipe.options), ['features', *TfidfSettings.__dataclass_fields__]
+    for name in fixed:
+        if name not in known: raise unknown('option of tfidf', name, known)
+    return {name: (fixed.pop(name),) for name in ('features', 'C', 'bayes') if name in fixed}, fixed
+
 # %% ../../nbs/30_tasks/20_classify.ipynb #c26f654e
 def fit_tfidf(
     recipe:Recipe, # its options fix what would be chosen
@@ -29,13 +46,9 @@ def fit_tfidf(
     validation,    # the split to choose on
 )->tuple: # fitted on train alone, fitted on both, options that were chosen
     "Return a TF-IDF classifier before and after it learns from the validation split too."
-    from enterprise_lm.models.tfidf import TfidfClassifier, TfidfSettings, choose_tfidf
+    from enterprise_lm.models.tfidf import TfidfClassifier, choose_tfidf
     (texts, labels), (held, held_labels) = labelled(train), labelled(validation) if len(validation) else ([], [])
-    fixed = dict(recipe.options)
-    for name in fixed:
-        if name not in ('features', *TfidfSettings.__dataclass_fields__):
-            raise unknown('option of tfidf', name, ['features', *TfidfSettings.__dataclass_fields__])
-    grid = {name: (fixed.pop(name),) for name in ('features', 'C', 'bayes') if name in fixed}
+    grid, fixed = _tfidf_options(recipe)
     if held: options = choose_tfidf(texts, labels, held, held_labels, grid, recipe.seed, **fixed)[0]
     else: options = {name: value for name, (value,) in grid.items() if name != 'features'} | fixed
     first = TfidfClassifier(seed=recipe.seed, **options).fit(texts, labels)
@@ -71,6 +84,18 @@ def build_classifier(
     return TransformerClassifier(model, tokenizer, max_length=recipe.max_length)
 
 # %% ../../nbs/30_tasks/20_classify.ipynb #3a77f0db
+def _examples(model, texts:list[str], labels:list[str])->list[dict]:
+    "Token ids and the label's number of each text whose label the model knows."
+    ids = model.tokenizer(texts, truncation=True, max_length=model.max_length)['input_ids']
+    number = {label: i for i, label in enumerate(model.labels)}
+    return [dict(input_ids=i, label=number[l]) for i, l in zip(ids, labels) if l in number]
+
+# %% ../../nbs/30_tasks/20_classify.ipynb #bee054fd
+def _answer(labels:list[str], p)->dict:
+    "The likeliest label, its confidence and all probabilities."
+    return dict(label=labels[p.argmax()], confidence=float(p.max()), probabilities=dict(zip(labels, p.tolist())))
+
+# %% ../../nbs/30_tasks/20_classify.ipynb #a6daaf94
 class Classify(Task):
     "One label for each text."
     name, primary, higher_is_better = 'classify', 'accuracy', True
@@ -81,11 +106,7 @@ class Classify(Task):
     def build(self, recipe, corpus, tokenizer=None):
         if recipe.family == 'ngram':
             raise unknown('family of classify', 'ngram', ('majority', 'tfidf', 'bert', 'roberta', 'gpt2', 'a folder'))
-        _, labels = labelled(corpus['train'])
-        if len(set(labels)) < 2:
-            raise UserError(f'the train split has one label only ({labels[0]!r}): a classifier needs two or more'
-                            if labels else 'the train split is empty')
-        return build_classifier(recipe, sorted(set(labels)), tokenizer)
+        return build_classifier(recipe, _names(corpus['train']), tokenizer)
 
     def fit(self, recipe, corpus, tokenizer=None):
         train, validation = corpus['train'], corpus['validation']
@@ -95,17 +116,8 @@ class Classify(Task):
         else: first, both, chosen = fit_tfidf(recipe, train, validation)
         return both, chosen, judge(first, validation)[0]
 
-    def encode(self, model, split):
-        texts, labels = labelled(split)
-        ids = model.tokenizer(texts, truncation=True, max_length=model.max_length)['input_ids']
-        number = {label: i for i, label in enumerate(model.labels)}
-        return [dict(input_ids=i, label=number[l]) for i, l in zip(ids, labels) if l in number]
-
+    def encode(self, model, split): return _examples(model, *labelled(split))
     def calibrate(self, model, split): return dict(temperature=model.calibrate(*labelled(split))) if len(split) else {}
 
-    def decode(self, model, texts):
-        answer = lambda p: dict(label=model.labels[p.argmax()], confidence=float(p.max()),
-                                probabilities=dict(zip(model.labels, p.tolist())))
-        return [answer(p) for p in model.predict_proba(texts)]
-
+    def decode(self, model, texts): return [_answer(model.labels, p) for p in model.predict_proba(texts)]
     def metrics(self, model, split): return judge(model, split)
