@@ -11,7 +11,7 @@ import json, os
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .console import Json, answered, show_table
+from .console import Json, answered, show_table, write_answer
 from .core.errors import UserError
 
 # %% ../nbs/99_cli.ipynb #e9a3c372
@@ -284,8 +284,9 @@ def serve(
 ):
     "Answer over HTTP until it is stopped; prints the address when it answers."
     from enterprise_lm.serving.service import serve as listen
-    listen(model or (), host=host, port=port)
-    return dict(stopped=True), lambda answer: None
+    tell = (lambda line: write_answer(json_, dict(address=line.split()[0]))) if json_ else print
+    listen(model or (), host=host, port=port, tell=tell)
+    return None, None
 
 # %% ../nbs/99_cli.ipynb #f614fce6
 @app.command('app')
@@ -297,8 +298,11 @@ def app_(
 ):
     "Open the reviewers' application: try the model, compare two versions blind."
     from enterprise_lm.app.main import launch
-    launch(port=port, host=host)
-    return dict(stopped=True), lambda answer: None
+    running = launch(port=port, host=host, block=not json_)
+    if json_:
+        write_answer(json_, dict(address=running.local_url))
+        running.block_thread()
+    return None, None
 
 # %% ../nbs/99_cli.ipynb #70fa8e4d
 def main():

@@ -62,8 +62,9 @@ def answered(
     @wraps(command)
     def run(*args, **kwargs):
         def work(out):
-            try: answer, show = command(*args, **kwargs)
+            try: answer, show = command(*args, **kwargs | (dict(json_=out) if out else {}))
             except (Exception, KeyboardInterrupt) as error: fail(error, out)
+            if answer is None: return
             write_answer(out, answer) if out else show(answer)
             if answer.get('ok') is False: raise typer.Exit(1)
         if not kwargs.get('json_'): return work(None)

@@ -1,5 +1,5 @@
 """The main job from a user's chair: `elm` in an empty folder, by its public commands alone."""
-import csv, json, os, re, shlex, shutil, subprocess
+import csv, json, os, re, shlex, shutil, signal, subprocess, urllib.request
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,20 @@ def test_predict_keeps_every_row_in_order(demo, run_elm, tmp_path):
     assert [r['id'] for r in rows] == ['a', 'c'] and all(0 < float(r['confidence']) <= 1 and r['label'] for r in rows)
     reasons = [json.loads(line) for line in open(f'{done["output"]}.rejected.jsonl', encoding='utf-8')]
     assert len(reasons) == 1 and reasons[0]['reason']
+
+
+def test_serve_tells_its_address_and_answers(demo, tmp_path):
+    folder, _ = demo
+    server = subprocess.Popen(['elm', 'serve', '--port', '0', '--json'], cwd=folder, stdout=subprocess.PIPE, stderr=open(tmp_path/'log', 'w'), text=True)
+    try:
+        address = json.loads(server.stdout.readline())['address']
+        body = json.dumps({'model': 'intent', 'texts': ['where is my parcel?', '我要退货']}).encode()
+        request = urllib.request.Request(f'{address}/v1/classify', body, {'Content-Type': 'application/json'})
+        answer = json.load(urllib.request.urlopen(request, timeout=60))
+        assert len(answer['answers']) == 2 and all(0 < a['confidence'] <= 1 and a['label'] for a in answer['answers'])
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=60) == 0
 
 
 @pytest.mark.parametrize('call, says', [
