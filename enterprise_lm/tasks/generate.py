@@ -39,6 +39,13 @@ def spelling(
     unknown, tokens = model.count_unknown(texts), model.count_tokens(texts)
     return unknown * count_bytes(texts) / np.maximum(tokens, 1) * math.log(256)
 
+# %% ../../nbs/30_tasks/30_generate.ipynb #153ccbdd
+def _totals(log_prob, spelled, tokens, texts:list[str])->dict:
+    "Figures of a split: those per byte with spelling, the others without."
+    plain, honest = (language_model_metrics(nats, tokens, texts) for nats in (log_prob, spelled))
+    return plain | {name: honest[name] for name in ('perplexity_byte', 'bits_per_byte')}
+
+# %% ../../nbs/30_tasks/30_generate.ipynb #c728bc4e
 def judge(
     model:LanguageModel, # any language model
     split,               # of a corpus
@@ -49,12 +56,10 @@ def judge(
     if not texts: return {}, pd.DataFrame(columns=['id', 'text', 'log_prob', 'bytes', 'score'])
     log_prob, tokens = model.log_prob(texts), model.count_tokens(texts)
     spelled, size = log_prob - spelling(model, texts), count_bytes(texts)
-    honest = language_model_metrics(spelled, tokens, texts)
-    totals = language_model_metrics(log_prob, tokens, texts) | {k: honest[k]
-                                                                for k in ('perplexity_byte', 'bits_per_byte')}
     items = pd.DataFrame(dict(id=split.ids, text=texts, log_prob=spelled, bytes=size,
                               score=-spelled / size / math.log(2)))
-    return totals | dict(tokens=int(tokens.sum()), unknown=int(model.count_unknown(texts).sum())), items
+    counts = dict(tokens=int(tokens.sum()), unknown=int(model.count_unknown(texts).sum()))
+    return _totals(log_prob, spelled, tokens, texts) | counts, items
 
 # %% ../../nbs/30_tasks/30_generate.ipynb #22cf4fc3
 def language_objective(
@@ -66,6 +71,7 @@ def language_objective(
     from enterprise_lm.models.transformer import checkpoint_task
     return 'masked' if checkpoint_task(recipe.family) == 'masked' else 'causal'
 
+# %% ../../nbs/30_tasks/30_generate.ipynb #fda00fe1
 def build_language_model(
     recipe:Recipe, # family, size and options of the catalogue
     tokenizer,     # a transformers tokenizer; None: the checkpoint's own
