@@ -51,11 +51,11 @@ class Secret(str):
 def _forms(value:str)->set:
     "How `value` may be written in an output."
     plain = {value, repr(value)[1:-1], html.escape(value), html.escape(value, quote=False), quote(value),
-             quote(value, safe=''),
-             json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+             quote(value, safe=''), json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     lines = {line for line in value.splitlines() if len(line) >= 6}     # a key of several lines is logged line by line
     return plain | lines | {json.dumps(p)[1:-1] for p in plain} | {base64.b64encode(value.encode()).decode()}
 
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #ef72bf8e
 def hide(
     data,      # text, or lists and dicts of it
     values,    # the secret values
@@ -105,6 +105,7 @@ def _read_type(node)->dict:
         return dict(base=base, choices=tuple(map(ast.literal_eval, getattr(node.slice, 'elts', [node.slice]))))
     return dict(base=base) | (dict(item=_read_type(node.slice).get('base', '')) if base == 'list' else {})
 
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #4a712961
 def _read_default(node):
     "The value of a default: a literal, or `Path('…')` or `Secret('…')` around one."
     if isinstance(node, ast.Call) and getattr(node.func, 'id', '') in ('Path', 'Secret') and len(node.args) == 1:
@@ -123,24 +124,33 @@ def read_notebook(
     for cell in notebook.get('cells', []): cell['source'] = ''.join(cell.get('source', ''))
     return notebook
 
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #196cb68a
+def _typed(node, default)->dict:
+    "`base`, `item`, `choices` and `optional` of an assignment."
+    if isinstance(node, ast.AnnAssign): read = _read_type(node.annotation)
+    else: read = dict(base=type(default).__name__, optional=default is None)
+    if read.get('base') == 'NoneType' or default is None and 'base' not in read: read['base'] = 'str'
+    read['optional'] = read.get('optional', False) or (default is None and node.value is not None)
+    return read
+
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #293c0848
 def _parameter(node, comments:dict, where:str)->Parameter:
     "The parameter of one assignment."
-    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+    name = (node.target if isinstance(node, ast.AnnAssign) else node.targets[0]).id
     try: default = None if node.value is None else _read_default(node.value)
     except ValueError:
-        raise UserError(f"{where}: the default of {target.id} must be a plain value, not an expression") from None
-    read = _read_type(node.annotation) if isinstance(node, ast.AnnAssign) else dict(base=type(default).__name__,
-                                                                                    optional=default is None)
-    if default is None and 'base' not in read: read['base'] = 'str'
-    if read.get('base') == 'NoneType': read['base'] = 'str'
-    if read.get('base') not in _bases:
-        raise unknown('type', read.get('base', '?'), _bases, f'{where}, parameter {target.id}')
+        raise UserError(f"{where}: the default of {name} must be a plain value, not an expression") from None
+    read = _typed(node, default)
+    if read.get('base') not in _bases: raise unknown('type', read.get('base', '?'), _bases, f'{where}, parameter {name}')
     written = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else read['base']
-    optional = read.pop('optional', False) or (default is None and node.value is not None)
-    return Parameter(target.id, written, default, node.value is None, comments.get(node.end_lineno, ''),
-                     optional=optional, **read)
+    return Parameter(name, written, default, node.value is None, comments.get(node.end_lineno, ''), **read)
 
-# %% ../../nbs/85_pipelines/00_parameters.ipynb #4aaba67f
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #229bf595
+def _comments(source:str)->dict[int, str]:
+    "The comments of a cell, by line."
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {t.start[0]: t.string.lstrip('# ').rstrip() for t in tokens if t.type == tokenize.COMMENT}
+
 def contract(
     notebook, # path of a step notebook
 )->dict[str, Parameter]: # by name, in order; empty without a `parameters` cell
@@ -148,11 +158,7 @@ def contract(
     where = Path(notebook).name
     cell = next((c['source'] for c in read_notebook(notebook)['cells']
                  if 'parameters' in c.get('metadata', {}).get('tags', [])), '')
-    try:
-        tree = ast.parse(cell)
-        comments = {t.start[0]: t.string.lstrip('# ').rstrip()
-                    for t in tokenize.generate_tokens(io.StringIO(cell).readline)
-                    if t.type == tokenize.COMMENT}
+    try: tree, comments = ast.parse(cell), _comments(cell)
     except (SyntaxError, tokenize.TokenError) as error:
         raise UserError(f"{where}: the parameters cell is not Python: {error}") from None
     simple = [n for n in tree.body if isinstance(n, (ast.Assign, ast.AnnAssign))
@@ -160,8 +166,6 @@ def contract(
     return {p.name: p for p in (_parameter(n, comments, where) for n in simple)}
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #9aa9d5cc
-_switch = dict(true=True, yes=True, on=True, false=False, no=False, off=False) | {'1': True, '0': False}
-
 def _path(value):
     if not isinstance(value, (str, os.PathLike)) or not str(value): raise ValueError
     text = os.fspath(value)
@@ -175,7 +179,9 @@ def _secret(value):
     Secret(value).value()
     return Secret(value)
 
-# %% ../../nbs/85_pipelines/00_parameters.ipynb #990d208c
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #2b371f34
+_switch = dict(true=True, yes=True, on=True, false=False, no=False, off=False) | {'1': True, '0': False}
+
 def _list(value, item:str):
     if isinstance(value, str) and value.lstrip().startswith('['): value = json.loads(value)
     if isinstance(value, str): value = [v.strip() for v in value.split(',') if v.strip()]
@@ -195,11 +201,17 @@ def _value(value, base:str, item:str=''):
     if type(value).__name__ != base and not (base == 'str' and isinstance(value, os.PathLike)): raise ValueError
     return os.fspath(value) if base == 'str' else value
 
-# %% ../../nbs/85_pipelines/00_parameters.ipynb #445f5560
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #33e25f3c
 _said = dict(str='text', int='an int', float='a float', bool='true or false', list='a list', dict='a dict',
-             Path='a file or folder',
-             Secret='the name of an environment variable')
+             Path='a file or folder', Secret='the name of an environment variable')
 
+def _refusal(parameter:Parameter, value)->str:
+    "The sentence for a value that does not fit."
+    wanted = _said.get(parameter.base) or f"one of {', '.join(map(repr, parameter.choices))}"
+    wanted += f' of {parameter.item}' * bool(parameter.item) + ' or none' * parameter.optional
+    return f"{parameter.name} must be {wanted}, got {'***' if parameter.base == 'Secret' else repr(value)[:200]}"
+
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #35d3bd33
 def convert(
     parameter:Parameter, # what is wanted
     value,               # what was given, from Python, YAML or a command line
@@ -214,12 +226,15 @@ def convert(
         return next(c for c in parameter.choices if c == value or str(c) == value)
     except UserError as error: raise UserError(f"{parameter.name}: {error}{place}") from None
     except (ValueError, TypeError, KeyError, StopIteration, RecursionError):
-        wanted = _said.get(parameter.base) or f"one of {', '.join(map(repr, parameter.choices))}"
-        wanted += f' of {parameter.item}' * bool(parameter.item) + ' or none' * parameter.optional
-        shown = '***' if parameter.base == 'Secret' else repr(value)[:200]
-        raise UserError(f"{parameter.name} must be {wanted}, got {shown}{place}") from None
+        raise UserError(_refusal(parameter, value) + place) from None
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #9a0443a4
+def _default(parameter:Parameter):
+    "A default, checked like a given value unless it is empty."
+    if parameter.default in (None, '', [], {}) or (parameter.base == 'Secret' and parameter.optional):
+        return parameter.default
+    return convert(parameter, parameter.default)
+
 def check(
     notebook,         # path of a step notebook
     given:dict|None=None, # values by name
@@ -231,12 +246,6 @@ def check(
     missing = [str(p) for p in wanted.values() if p.required and p.name not in given]
     if missing: raise UserError(f"{where} needs {'; '.join(missing)}: give a value")
     return {name: _default(p) if name not in given else convert(p, given[name], where) for name, p in wanted.items()}
-
-def _default(parameter:Parameter):
-    "A default, checked like a given value unless it is empty."
-    if parameter.default in (None, '', [], {}) or (parameter.base == 'Secret' and parameter.optional):
-        return parameter.default
-    return convert(parameter, parameter.default)
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #70573fac
 MEDIA_TYPE = 'application/vnd.elm.artifact+json'
@@ -254,7 +263,7 @@ def hand_on(
     display({MEDIA_TYPE: facts, 'text/html': table, 'text/plain': '\n'.join(f'{n}: {a!r}' for n, a in loaded.items())},
             raw=True)
 
-# %% ../../nbs/85_pipelines/00_parameters.ipynb #71a54499
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #0e4d8335
 def handed_on(
     notebook, # path of an executed notebook, or the notebook itself
 )->dict[str, dict]: # kind, name, digest and path by name
@@ -264,17 +273,18 @@ def handed_on(
     for output in (o for c in cells for o in c.get('outputs', [])): found |= output.get('data', {}).get(MEDIA_TYPE, {})
     return found
 
+# %% ../../nbs/85_pipelines/00_parameters.ipynb #71a54499
+def _called_with(source:str)->list:
+    "The keywords of the calls of `hand_on` in a cell; None for `**`."
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)
+             and 'hand_on' in (getattr(n.func, 'id', ''), getattr(n.func, 'attr', ''))]
+    return [k.arg for call in calls for k in call.keywords]
+
 def outputs(
     notebook, # path of a step notebook
 )->list[str]|None: # the names it will hand on; None when the source does not tell
     "Return the names in a step's calls of `hand_on`, without running it."
-    names = []
-    for cell in read_notebook(notebook)['cells']:
-        if cell['cell_type'] != 'code' or 'hand_on' not in cell['source']: continue
-        try: tree = ast.parse(cell['source'])
-        except SyntaxError: return None
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and 'hand_on' in (getattr(node.func, 'id', ''),
-                                                            getattr(node.func, 'attr', '')):
-                names += [k.arg for k in node.keywords]
+    cells = [c['source'] for c in read_notebook(notebook)['cells'] if c['cell_type'] == 'code']
+    try: names = [name for source in cells if 'hand_on' in source for name in _called_with(source)]
+    except SyntaxError: return None
     return None if None in names else names
