@@ -8,6 +8,7 @@ __all__ = ['NotebookShell', 'InProcessEngine', 'execute']
 # %% ../../nbs/85_pipelines/10_engine.ipynb #8fd8a401
 import io, logging, os, sys
 from pathlib import Path
+from fastcore.basics import patch
 # Finding this package, jsonschema would compile its URI grammar for 2 s; no notebook needs it.
 _absent = sys.modules.setdefault('rfc3987_syntax', None)
 import nbformat
@@ -42,6 +43,7 @@ class _Stream(io.TextIOBase):
         if len(outs[-1].text) < self.limit: outs[-1].text += text
         return len(text)
 
+# %% ../../nbs/85_pipelines/10_engine.ipynb #a060e682
 class _Hook(DisplayHook):
     "The value of a cell's last line."
     def write_output_prompt(self): pass
@@ -62,6 +64,13 @@ class _Publisher(DisplayPublisher):
     def clear_output(self, wait=False): self.shell.outs.clear()
 
 # %% ../../nbs/85_pipelines/10_engine.ipynb #54327145
+def _turn_logs(stream):
+    "Let every handler that writes to standard error write to `stream`."
+    for logger in [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]:
+        for handler in logger.handlers:
+            if vars(handler).get('stream') is sys.stderr: handler.setStream(stream)
+
+# %% ../../nbs/85_pipelines/10_engine.ipynb #3a32c904
 class NotebookShell(InteractiveShell):
     "Runs cells in this process and returns their outputs as a notebook stores them."
     displayhook_class, display_pub_class = _Hook, _Publisher
@@ -73,10 +82,7 @@ class NotebookShell(InteractiveShell):
         if 'matplotlib' in sys.modules: self.enable_matplotlib('inline')
         else: os.environ['MPLBACKEND'] = 'module://matplotlib_inline.backend_inline'
         self.streams = _Stream(self, 'stdout', sys.stdout), _Stream(self, 'stderr', sys.stderr)
-        for logger in [logging.root, *(x for x in logging.root.manager.loggerDict.values()
-                                       if isinstance(x, logging.Logger))]:
-            for handler in logger.handlers:
-                if vars(handler).get('stream') is sys.stderr: handler.setStream(self.streams[1])
+        _turn_logs(self.streams[1])
 
     def enable_gui(self, gui=None): pass
 
@@ -84,13 +90,15 @@ class NotebookShell(InteractiveShell):
         self.outs.append(new_output('error', ename=getattr(etype, '__name__', str(etype)), evalue=str(evalue),
                                     traceback=list(stb)))
 
-    def run(self, source:str)->tuple:
-        "Outputs, execution count and success of one cell."
-        self.outs.clear()
-        before, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), self.streams
-        try: result = self.run_cell(source, store_history=True)
-        finally: sys.stdout, sys.stderr = before
-        return list(self.outs), result.execution_count, result.success
+# %% ../../nbs/85_pipelines/10_engine.ipynb #6cb6bbfe
+@patch
+def run(self:NotebookShell, source:str)->tuple:
+    "Outputs, execution count and success of one cell."
+    self.outs.clear()
+    before, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), self.streams
+    try: result = self.run_cell(source, store_history=True)
+    finally: sys.stdout, sys.stderr = before
+    return list(self.outs), result.execution_count, result.success
 
 # %% ../../nbs/85_pipelines/10_engine.ipynb #0987d3b0
 class InProcessEngine(Engine):
@@ -116,6 +124,7 @@ class _Atomic(LocalHandler):
         draft.write_text(buf, encoding='utf-8')
         draft.replace(path)
 
+# %% ../../nbs/85_pipelines/10_engine.ipynb #440f16c8
 class _Translator(PythonTranslator):
     "Knows what a Secret is."
     @classmethod
@@ -135,5 +144,4 @@ def execute(
     papermill_translators.register('python', _Translator)
     plain = [str(p).replace('{', '{{').replace('}', '}}') for p in (notebook, output)]   # papermill formats its paths
     return execute_notebook(*plain, parameters=parameters or None, engine_name='in_process', kernel_name='python3',
-                            language='python',
-                            progress_bar=False, secrets=list(secrets))
+                            language='python', progress_bar=False, secrets=list(secrets))
