@@ -18,6 +18,7 @@ def written(
     "Return `data` as the text of a manifest."
     return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, default=str) + '\n'
 
+# %% ../../nbs/85_pipelines/25_seal.ipynb #cddeb43d
 def save_json(
     path, # where it goes
     data, # anything JSON can hold
@@ -30,7 +31,7 @@ def save_json(
     draft.replace(path)
     return hashlib.sha256(text).hexdigest()
 
-# %% ../../nbs/85_pipelines/25_seal.ipynb #3e8f5c71
+# %% ../../nbs/85_pipelines/25_seal.ipynb #7844113a
 def seal_step(
     folder,        # the run's folder
     position:int,  # 0, 1, … in the order in which steps ended
@@ -41,6 +42,7 @@ def seal_step(
     name = f"{position:02d}-{record['step']}.json"
     return save_json(Path(folder)/'manifests'/name, record | dict(position=position, previous=previous))
 
+# %% ../../nbs/85_pipelines/25_seal.ipynb #d369dd1f
 def _files(folder:Path)->dict:
     "Digest by relative name of all files of a run but its seal."
     return {p.relative_to(folder).as_posix(): file_digest(p) for p in sorted(folder.rglob('*')) if p.is_file()
@@ -62,6 +64,20 @@ def _read(path:Path):
     except (OSError, ValueError): return None
     return data if isinstance(data, dict) and written(data) == text else None
 
+def _position(path:Path)->float:
+    "The place of a manifest in the chain; a file that is none comes last."
+    number = path.name.split('-')[0]
+    return int(number) if number.isdecimal() else float('inf')
+
+def _chain_problems(folder:Path, seal:dict)->list[str]:
+    "Whether each manifest holds the digest of the one before."
+    previous = ''
+    for path in sorted((folder/'manifests').glob('*.json'), key=_position):
+        if (_read(path) or {}).get('previous') != previous: return [f'the chain breaks before {path.name}']
+        previous = file_digest(path)
+    return [] if previous == seal['previous'] else ['the chain does not end in the seal']
+
+# %% ../../nbs/85_pipelines/25_seal.ipynb #354e1327
 def _file_problems(folder:Path)->list[str]:
     "What is wrong with the seal and the files below it."
     seal = _read(folder/'seal.json')
@@ -71,15 +87,7 @@ def _file_problems(folder:Path)->list[str]:
     return [f'{f} {words[f in expected, f in there]}' for f in sorted(expected | there)
             if expected.get(f) != there.get(f)] + _chain_problems(folder, seal)
 
-def _chain_problems(folder:Path, seal:dict)->list[str]:
-    "Whether each manifest holds the digest of the one before."
-    previous = ''
-    for path in sorted((folder/'manifests').glob('*.json'), key=lambda p: int(p.name.split('-')[0])):
-        if (_read(path) or {}).get('previous') != previous: return [f'the chain breaks before {path.name}']
-        previous = file_digest(path)
-    return [] if previous == seal['previous'] else ['the chain does not end in the seal']
-
-# %% ../../nbs/85_pipelines/25_seal.ipynb #a1d554ac
+# %% ../../nbs/85_pipelines/25_seal.ipynb #50592ae1
 def locate(
     output:dict, # kind, name, digest and path of an artifact
     folder,      # the folder of the run that handed it on
@@ -88,6 +96,7 @@ def locate(
     beside = Path(folder).parent.parent/'artifacts'/output['kind']/f"{output['name']}-{output['digest'][:12]}"
     return next((p for p in (Path(output['path']), beside) if (p/'manifest.json').is_file()), None)
 
+# %% ../../nbs/85_pipelines/25_seal.ipynb #d595f67a
 def _read_digest(place:Path)->str: return json.loads((place/'manifest.json').read_text(encoding='utf-8'))['digest']
 
 def _artifact_problems(output:dict, folder:Path)->list[str]:
@@ -99,6 +108,11 @@ def _artifact_problems(output:dict, folder:Path)->list[str]:
     return [f'{label}: {p}' for p in problems]
 
 # %% ../../nbs/85_pipelines/25_seal.ipynb #ba26b5c1
+def _handed_on(folder:Path)->list[dict]:
+    "What the manifests of a run point to, each artifact once."
+    manifests = [m for p in (folder/'manifests').glob('*.json') if (m := _read(p))]
+    return list({o['digest']: o for m in manifests for o in m.get('outputs', {}).values()}.values())
+
 def verify(
     path, # the folder of a run or of an artifact
 )->list[str]: # what is wrong; empty when nothing is
@@ -107,6 +121,6 @@ def verify(
     if (folder/'manifest.json').is_file(): return check_folder(folder)
     if not (folder/'seal.json').is_file() and not (folder/'run.json').is_file():
         raise UserError(f"{folder} is neither a run nor an artifact: give a folder with seal.json or manifest.json")
-    manifests = [m for p in (folder/'manifests').glob('*.json') if (m := _read(p))]
-    seen = {o['digest']: o for m in manifests for o in m.get('outputs', {}).values()}
-    return _file_problems(folder) + [p for o in seen.values() for p in _artifact_problems(o, folder)]
+    found = _file_problems(folder)
+    try: return found + [p for o in _handed_on(folder) for p in _artifact_problems(o, folder)]
+    except (KeyError, TypeError, AttributeError): return found or ['a manifest does not say what its step handed on']
