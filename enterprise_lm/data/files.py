@@ -24,6 +24,7 @@ def _below(folder:Path, format:str)->list[tuple[Path, str]]:
     return sorted(((p, n) for p, n in named if (format or p.suffix.lower() in _suffixes)
                    and not _papers.match(p.name) and not any(part.startswith('.') for part in Path(n).parts)), key=lambda f: f[1])
 
+# %% ../../nbs/10_data/00_files.ipynb #7ce86ab0
 def source_path(
     source, # a path or a pattern
 )->Path: # with ~ expanded
@@ -95,6 +96,7 @@ def _first_bad(path:Path, encoding:str)->tuple[int, int, bytes]:
             if not block: return before, line, b''
             before += len(block); line += block.count(b'\n')
 
+# %% ../../nbs/10_data/00_files.ipynb #4b6964fd
 def _bad_bytes(path:Path, name:str, encoding:str)->UserError:
     "The error for bytes that are not `encoding`: offset, line and what to try."
     offset, line, around = _first_bad(path, encoding)
@@ -104,7 +106,7 @@ def _bad_bytes(path:Path, name:str, encoding:str)->UserError:
     mend = f"save it as UTF-8 or say encoding='{guess}'" if guess not in ('', encoding) else 'mend these bytes or save it as UTF-8'
     return UserError(f"{name}, line {line}: byte {offset} is not {encoding}; {mend}")
 
-# %% ../../nbs/10_data/00_files.ipynb #a0c3a2a5
+# %% ../../nbs/10_data/00_files.ipynb #07914b4a
 def _check_text(path:Path, name:str, encoding:str)->str:
     "The codec to open `path` with, once its first bytes look like text."
     try: 'a'.encode(encoding); codec = codecs.lookup(encoding).name
@@ -116,6 +118,7 @@ def _check_text(path:Path, name:str, encoding:str)->str:
     if not guess and head.count(0) * 100 > len(head): raise UserError(f"{name} is a binary file, not text: give a {', '.join(formats)} file")
     return 'utf-8-sig' if codec == 'utf-8' else codec
 
+# %% ../../nbs/10_data/00_files.ipynb #182dc712
 def text_lines(
     path:Path,             # a text file
     name:str,              # what errors call it
@@ -139,6 +142,7 @@ class Record:
 
 blank = 'blank line'
 
+# %% ../../nbs/10_data/00_files.ipynb #2196a578
 def txt_records(path:Path, name:str, encoding:str='utf-8'):
     "Yield one `Record` for each line of a text file, with the column `text`."
     for row, line in enumerate(text_lines(path, name, encoding), 1):
@@ -159,6 +163,7 @@ def jsonl_records(path:Path, name:str, encoding:str='utf-8'):
 # %% ../../nbs/10_data/00_files.ipynb #50a92f05
 def _delimiter(header:str)->str: return next((d for d in ',;\t|' if d in header), ',')
 
+# %% ../../nbs/10_data/00_files.ipynb #faedecd7
 def _kept(lines, seen:list):
     for line in lines: seen.append(line); yield line
 
@@ -210,6 +215,7 @@ def _parquet_records(path:Path, name:str):
                 for values in batch.to_pylist(): row += 1; yield Record(row, values)
     except (ArrowException, OSError) as error: raise UserError(f"{name} is not a parquet file that can be read ({' '.join(str(error).split())[:80]}): export it again") from None
 
+# %% ../../nbs/10_data/00_files.ipynb #eb53dd6f
 def records(
     path:Path,               # a file
     name:str='',             # what errors call it; its own name when ''
