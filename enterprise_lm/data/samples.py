@@ -23,6 +23,7 @@ def is_sample(
     "Say whether `source` names a sample."
     return isinstance(source, str) and source.startswith('sample://')
 
+# %% ../../nbs/10_data/10_samples.ipynb #1c182de8
 def _parse(source:str)->tuple[str, str]:
     "Name and language of 'sample://name?language=zh'."
     parts = urlsplit(source)
@@ -46,13 +47,14 @@ def _paragraphs(text:str):
         kept.append(line)
     if kept: yield first, '\n'.join(kept)
 
-# %% ../../nbs/10_data/10_samples.ipynb #39818221
+# %% ../../nbs/10_data/10_samples.ipynb #dddb0327
 def _articles(folder):
     "Yield (file name, records) of a folder of Markdown articles."
     for article in sorted(folder.iterdir(), key=lambda p: p.name):
         yield article.name, [Record(row, dict(text=text, language=folder.name, group=f'{folder.name}/{article.name}'))
                              for row, text in _paragraphs(article.read_text(encoding='utf-8'))]
 
+# %% ../../nbs/10_data/10_samples.ipynb #39818221
 def sample_records(
     source:str, # 'sample://…'
 )->list: # (file name, list of Record), in order
