@@ -18,12 +18,14 @@ def luhn(
     doubled = [int(d) * (1 + i % 2) for i, d in enumerate(reversed(digits))]
     return sum(d - 9 * (d > 9) for d in doubled) % 10 == 0
 
+# %% ../../nbs/10_data/20_privacy.ipynb #0219876e
 def mod97(
     iban:str, # country, check digits and account, without spaces
 )->bool: # True when the remainder is 1
     "Check an international bank account number (ISO 13616)."
     return int(''.join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97 == 1
 
+# %% ../../nbs/10_data/20_privacy.ipynb #c14ea8ea
 def gb11643(
     number:str, # 17 digits and a digit or X
 )->bool: # True for a date of birth that exists and a right check digit
@@ -69,6 +71,11 @@ _phone = re.compile(_before + r'(?<!\+)(?:' + '|'.join([
     r'\(?0[0-9]{1,4}\)?(?:[ /.-][0-9]{2,4}){2,4}|\(?0[0-9]{3,4}\)?[ /-][0-9]{6}',  # Europe, with its area code
 ]) + r')(?![0-9A-Za-z])')
 
+def _is_phone(found:re.Match)->bool:
+    if re.fullmatch(r'[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}', found[0]): return False  # a date
+    return 8 <= sum(c.isdigit() for c in found[0]) <= 15
+
+# %% ../../nbs/10_data/20_privacy.ipynb #05b4603b
 def _is_ip(text:str, found:re.Match)->bool:
     try: ipaddress.ip_address(found[0])
     except ValueError: return False
@@ -77,10 +84,6 @@ def _is_ip(text:str, found:re.Match)->bool:
 def _is_iban(text:str)->bool:
     "Whether letters and digits without spaces are an IBAN, of its country's length where we know it."
     return text[:2].isalpha() and text[2:4].isdigit() and len(text) == _iban_length.get(text[:2].upper(), len(text)) and mod97(text)
-
-def _is_phone(found:re.Match)->bool:
-    if re.fullmatch(r'[0-9]{1,2}([./-])[0-9]{1,2}\1[0-9]{2,4}', found[0]): return False  # a date
-    return 8 <= sum(c.isdigit() for c in found[0]) <= 15
 
 # %% ../../nbs/10_data/20_privacy.ipynb #f79cd553
 def _candidates(text:str):
@@ -99,7 +102,7 @@ def _candidates(text:str):
     for m in _phone.finditer(text):
         if _is_phone(m): yield 'PHONE', m.start(), m.end()
 
-# %% ../../nbs/10_data/20_privacy.ipynb #6fb2af14
+# %% ../../nbs/10_data/20_privacy.ipynb #557d5114
 types = ('EMAIL', 'PHONE', 'CARD_NUMBER', 'ID_NUMBER', 'IBAN', 'IP_ADDRESS')
 
 _cover = '[]'  # what stands for a span while the rest is searched; no pattern matches across it
@@ -112,6 +115,7 @@ class Span:
     type:str                      # one of `types`
     text:str = field(repr=False)  # the piece itself; not shown, so that printing a span gives nothing away
 
+# %% ../../nbs/10_data/20_privacy.ipynb #6fb2af14
 def find_personal(
     text:str, # any text
 )->list[Span]: # in order, without overlap
