@@ -18,6 +18,7 @@ def describe(
     at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]
     return dict(total=sum(ordered), shortest=ordered[0], mean=round(sum(ordered) / len(ordered), 2), median=at(.5), p95=at(.95), longest=ordered[-1])
 
+# %% ../../nbs/10_data/50_card.ipynb #8aac999f
 def summarise(
     table,           # pyarrow.Table of one split
     words:list[int], # length of each text in words
@@ -28,7 +29,13 @@ def summarise(
                for name, column in (('languages', 'language'), ('licences', 'licence'))}
     return dict(rows=len(texts), characters=describe([len(t) for t in texts]), words=describe(words)) | counted
 
-# %% ../../nbs/10_data/50_card.ipynb #8aac999f
+# %% ../../nbs/10_data/50_card.ipynb #5aa4dcb0
+def _edges(longest:int)->list[float]:
+    "About thirty steps up to `longest`, even ones below 200."
+    if longest < 200: return [i * longest / 30 for i in range(31)]
+    return sorted({round(longest ** (i / 30)) - .5 for i in range(31)}) + [longest + .5]
+
+# %% ../../nbs/10_data/50_card.ipynb #259c4f32
 def plot_lengths(
     lengths:dict, # {split: list of lengths in words}
     path,         # a .png
@@ -37,7 +44,7 @@ def plot_lengths(
     import numpy as np
     from matplotlib.figure import Figure
     longest = max([1] + [n for numbers in lengths.values() for n in numbers])
-    edges = [i * longest / 30 for i in range(31)] if longest < 200 else sorted({round(longest ** (i / 30)) - .5 for i in range(31)}) + [longest + .5]
+    edges = _edges(longest)
     figure = Figure(figsize=(6.4, 3), layout='constrained')
     axes = figure.subplots()
     for side, numbers in lengths.items():
@@ -50,7 +57,7 @@ def plot_lengths(
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120, metadata={'Software': None})
 
-# %% ../../nbs/10_data/50_card.ipynb #97f4d1eb
+# %% ../../nbs/10_data/50_card.ipynb #685afe48
 _hub_licences = ('apache-2.0', 'mit', 'cc0-1.0', 'cc-by-4.0', 'cc-by-sa-3.0', 'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'odc-by', 'bsd-3-clause')
 _sizes = ((1_000, 'n<1K'), (10_000, '1K<n<10K'), (100_000, '10K<n<100K'), (1_000_000, '100K<n<1M'), (10_000_000, '1M<n<10M'))
 
@@ -60,6 +67,7 @@ def _added(info:dict, what:str)->dict:
     for split in info['splits'].values(): total.update(split[what])
     return dict(sorted(total.items()))
 
+# %% ../../nbs/10_data/50_card.ipynb #97f4d1eb
 def front_matter(
     info:dict, # what corpus.json holds
 )->str: # YAML between two lines of dashes
@@ -79,6 +87,7 @@ def _table(head:list, rows:list)->str:
     def line(cells): return '| ' + ' | '.join(' '.join(str(c).replace('|', r'\|').split()) for c in cells) + ' |'
     return '\n'.join([line(head), line(['---'] * len(head)), *map(line, rows)]) + '\n'
 
+# %% ../../nbs/10_data/50_card.ipynb #b7273286
 def _label_table(info:dict, most:int=200)->str:
     sides, counts = list(info['splits']), info['label_counts']
     rows = [[redact(label), *(counts[label].get(s, 0) for s in sides)] for label in info['labels'][:most]]
