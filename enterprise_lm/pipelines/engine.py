@@ -66,7 +66,8 @@ class _Publisher(DisplayPublisher):
 # %% ../../nbs/85_pipelines/10_engine.ipynb #54327145
 def _turn_logs(stream):
     "Let every handler that writes to standard error write to `stream`."
-    for logger in [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]:
+    made = [x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger)]
+    for logger in [logging.root, *made]:
         for handler in logger.handlers:
             if vars(handler).get('stream') is sys.stderr: handler.setStream(stream)
 

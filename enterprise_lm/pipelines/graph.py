@@ -140,6 +140,7 @@ def to_text(
     graph, # a Run or a Pipeline
 )->str: # a tree of lines
     "Return the pipeline as a tree for a terminal."
-    steps, lines, order = {s.name: s for s in _steps(graph)}, edges(graph), [n for row in layers(graph) for n in row]
+    steps, lines = {s.name: s for s in _steps(graph)}, edges(graph)
+    order = [n for row in layers(graph) for n in row]
     above = {n: sorted((a for a, b in lines if b == n), key=order.index) for n in order}
     return '\n'.join(line for n in order if not above[n] for line in _tree(steps, above, n))

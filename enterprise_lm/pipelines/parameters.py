@@ -141,7 +141,8 @@ def _parameter(node, comments:dict, where:str)->Parameter:
     except ValueError:
         raise UserError(f"{where}: the default of {name} must be a plain value, not an expression") from None
     read = _typed(node, default)
-    if read.get('base') not in _bases: raise unknown('type', read.get('base', '?'), _bases, f'{where}, parameter {name}')
+    if read.get('base') not in _bases:
+        raise unknown('type', read.get('base', '?'), _bases, f'{where}, parameter {name}')
     written = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else read['base']
     return Parameter(name, written, default, node.value is None, comments.get(node.end_lineno, ''), **read)
 
