@@ -7,6 +7,7 @@ __all__ = ['Telemetry', 'describe_error', 'Observed']
 
 # %% ../../nbs/70_serving/30_telemetry.ipynb #852cbfec
 import json, logging, time, traceback, uuid
+from fastcore.basics import patch
 
 # %% ../../nbs/70_serving/30_telemetry.ipynb #064f9bc5
 class Telemetry:
@@ -27,27 +28,34 @@ class Telemetry:
         self.loaded = Gauge('elm_model_loaded', '1 for each version that serves', ['model', 'version'],
                             registry=self.registry)
 
-    def observe(self, method:str, path:str, status:int, seconds:float, request_id:str=''):
-        "Count one request and write its line."
-        route = path if path in self.routes else 'unmatched'
-        method = method if method in ('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS') else 'OTHER'
-        self.requests.labels(method, route, str(status)).inc()
-        self.seconds.labels(route).observe(seconds)
-        self.log.info(json.dumps(dict(time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), request=request_id,
-                                      method=method, route=route,
-                                      status=status, milliseconds=round(seconds * 1000, 1))))
+# %% ../../nbs/70_serving/30_telemetry.ipynb #44655296
+@patch
+def serving(self:Telemetry, models:dict):
+    "Note which versions serve: {name: version}."
+    self.loaded.clear()
+    for name, version in models.items(): self.loaded.labels(name, version).set(1)
 
-    def serving(self, models:dict):
-        "Note which versions serve: {name: version}."
-        self.loaded.clear()
-        for name, version in models.items(): self.loaded.labels(name, version).set(1)
-
-    def page(self)->bytes:
-        "The metrics in Prometheus's text format."
-        from prometheus_client import generate_latest
-        return generate_latest(self.registry)
+@patch
+def page(self:Telemetry)->bytes:
+    "The metrics in Prometheus's text format."
+    from prometheus_client import generate_latest
+    return generate_latest(self.registry)
 
 # %% ../../nbs/70_serving/30_telemetry.ipynb #fe05b87c
+_methods = ('GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS')
+
+@patch
+def observe(self:Telemetry, method:str, path:str, status:int, seconds:float, request_id:str=''):
+    "Count one request and write its line."
+    route = path if path in self.routes else 'unmatched'
+    method = method if method in _methods else 'OTHER'
+    self.requests.labels(method, route, str(status)).inc()
+    self.seconds.labels(route).observe(seconds)
+    self.log.info(json.dumps(dict(time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()), request=request_id,
+                                  method=method, route=route,
+                                  status=status, milliseconds=round(seconds * 1000, 1))))
+
+# %% ../../nbs/70_serving/30_telemetry.ipynb #3244993f
 def describe_error(
     error:BaseException, # what was raised
 )->str: # its type and the last frames
@@ -56,9 +64,19 @@ def describe_error(
     return f'{type(error).__name__} at ' + ' < '.join(f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}"
                                                       for f in reversed(frames))
 
+# %% ../../nbs/70_serving/30_telemetry.ipynb #435d3547
 _reason = 'the service failed on this request; its log names the place under the x-request-id of this answer'
 _failed = json.dumps(dict(error=dict(type='internal_error', message=_reason, param=None))).encode()
 
+async def _answer_failure(error, request_id, send, begun):
+    "Log the error, and answer with status 500 unless an answer has begun."
+    logging.getLogger('enterprise_lm.service').error('request %s: %s', request_id, describe_error(error))
+    if begun: return
+    headers = [(b'content-type', b'application/json'), (b'content-length', str(len(_failed)).encode())]
+    await send(dict(type='http.response.start', status=500, headers=headers))
+    await send(dict(type='http.response.body', body=_failed))
+
+# %% ../../nbs/70_serving/30_telemetry.ipynb #47be652e
 class Observed:
     "ASGI layer that counts, logs, gives ids, and answers what nobody foresaw."
     def __init__(self, app, telemetry:Telemetry): self.app, self.telemetry = app, telemetry
@@ -73,15 +91,8 @@ class Observed:
             await send(message)
         try: await self.app(scope, receive, watched)
         except Exception as error:
-            if type(error).__name__ == 'ClientDisconnect': seen.append(499)   # nginx's code for a client that left
-            else: await self._answer(error, request_id, watched, seen)
+            if type(error).__name__ == 'ClientDisconnect': seen.append(499)
+            else: await _answer_failure(error, request_id, watched, seen)
         finally:
             self.telemetry.observe(scope['method'], scope['path'], seen[-1] if seen else 499,
                                    time.monotonic() - started, request_id)
-
-    async def _answer(self, error, request_id, send, seen):
-        logging.getLogger('enterprise_lm.service').error('request %s: %s', request_id, describe_error(error))
-        if seen: return   # the answer has begun: all that is left is to cut it short
-        headers = [(b'content-type', b'application/json'), (b'content-length', str(len(_failed)).encode())]
-        await send(dict(type='http.response.start', status=500, headers=headers))
-        await send(dict(type='http.response.body', body=_failed))
