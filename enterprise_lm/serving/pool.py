@@ -8,6 +8,7 @@ __all__ = ['Pool', 'Workers']
 # %% ../../nbs/70_serving/40_pool.ipynb #8b0fd22f
 import asyncio, logging, threading, time
 from concurrent.futures import ThreadPoolExecutor
+from fastcore.basics import patch
 from ..core.settings import get_settings
 from ..release.registry import fingerprint, model_names, versions
 from .predictor import Predictor
@@ -34,48 +35,59 @@ class Pool:
     @property
     def ready(self)->bool: return bool(self.predictors) and all(n in self.predictors for n in self.names)
 
-    def refresh(self)->bool:
-        "Bring the predictors in step with the registry; returns whether one was exchanged."
-        with self.lock:
-            try:
-                wanted = [] if self.fixed else self.names or model_names(self.settings)
-                moved = [name for name in wanted if self._refresh(name)]
-            except Exception as error: moved = self._note('the registry', error)
-            if moved or not self.settled: self.changed(self.versions)
-            self.settled = True
-            return bool(moved)
+# %% ../../nbs/70_serving/40_pool.ipynb #f21e87f7
+def _note(what:str, error:Exception):
+    logging.getLogger('enterprise_lm.service').error('%s could not be loaded; what was served before goes on: %s',
+                                                     what, describe_error(error))
 
-    def _refresh(self, name:str)->bool:
-        "Load what the alias of one model points to, if that changed."
-        print_now = fingerprint(name, self.settings)
-        if self.seen.get(name) == print_now: return False
-        row = next((r for r in versions(name, self.settings) if self.alias in r['aliases']), None)
-        held = self.predictors.get(name)
-        if row is None or held and (held.version, held.digest) == (row['version'], row['digest']):
-            self.seen[name] = print_now; return False
-        try:
-            new = Predictor.load(name, row['version'], self.settings)
-            new.classify(['warm']) if new.task == 'classify' else new.complete('warm', 1)
-        except Exception as error: return bool(self._note(f"version {row['version']} of {name}", error))
-        self.predictors, self.created = self.predictors | {name: new}, self.created | {name: int(time.time())}
+def _warmed(name:str, version:str, settings)->Predictor|None:
+    "The predictor of a version that has answered once; None, and a line in the log, when it cannot."
+    try:
+        new = Predictor.load(name, version, settings)
+        new.classify(['warm']) if new.task == 'classify' else new.complete('warm', 1)
+        return new
+    except Exception as error: _note(f"version {version} of {name}", error)
+
+# %% ../../nbs/70_serving/40_pool.ipynb #f6e9fe30
+@patch
+def _refresh(self:Pool, name:str)->bool:
+    "Load what the alias of one model points to, if that changed."
+    print_now = fingerprint(name, self.settings)
+    if self.seen.get(name) == print_now: return False
+    row = next((r for r in versions(name, self.settings) if self.alias in r['aliases']), None)
+    held = self.predictors.get(name)
+    if row is None or held and (held.version, held.digest) == (row['version'], row['digest']):
         self.seen[name] = print_now
-        return True
+        return False
+    new = _warmed(name, row['version'], self.settings)
+    if new is None: return False
+    self.predictors, self.created = self.predictors | {name: new}, self.created | {name: int(time.time())}
+    self.seen[name] = print_now
+    return True
 
-    def _note(self, what:str, error:Exception)->list:
-        logging.getLogger('enterprise_lm.service').error('%s could not be loaded; what was served before goes on: %s',
-                                                         what, describe_error(error))
-        return []
+# %% ../../nbs/70_serving/40_pool.ipynb #5c282526
+@patch
+def refresh(self:Pool)->bool:
+    "Bring the predictors in step with the registry; returns whether one was exchanged."
+    with self.lock:
+        moved = []
+        try:
+            wanted = [] if self.fixed else self.names or model_names(self.settings)
+            moved = [name for name in wanted if self._refresh(name)]
+        except Exception as error: _note('the registry', error)
+        if moved or not self.settled: self.changed(self.versions)
+        self.settled = True
+        return bool(moved)
 
-    def watch(self, seconds:float=2.):
-        "Refresh now and every few seconds in a thread, until `stopped` is set."
-        def loop():
-            self.refresh()
-            while not self.stopped.wait(seconds): self.refresh()
-        threading.Thread(target=loop, daemon=True, name='registry watch').start()
+@patch
+def watch(self:Pool, seconds:float=2.):
+    "Refresh now and every few seconds in a thread, until `stopped` is set."
+    def loop():
+        self.refresh()
+        while not self.stopped.wait(seconds): self.refresh()
+    threading.Thread(target=loop, daemon=True, name='registry watch').start()
 
 # %% ../../nbs/70_serving/40_pool.ipynb #c8f17d81
-from fastcore.basics import patch
-
 @patch
 def get(self:Pool,
     name:str|None, # what the request asks for; None for the only one of its task
@@ -121,15 +133,27 @@ class Workers:
         self.waiting += step
         if self.gauge is not None: self.gauge.set(self.waiting)
 
-    async def run(self, call, *values):
-        "Return `call(*values)`, run in a thread."
-        self._enter()
-        try: return await asyncio.get_running_loop().run_in_executor(self.pool, call, *values)
-        finally: self._count(-1)
-
     def close(self): self.pool.shutdown(wait=False, cancel_futures=True)
 
 # %% ../../nbs/70_serving/40_pool.ipynb #be01e221
+@patch
+async def run(self:Workers, call, *values):
+    "Return `call(*values)`, run in a thread."
+    self._enter()
+    try: return await asyncio.get_running_loop().run_in_executor(self.pool, call, *values)
+    finally: self._count(-1)
+
+# %% ../../nbs/70_serving/40_pool.ipynb #f9352466
+def _make(pieces, hand, gone:threading.Event):
+    "Hand over what `pieces()` yields, each as (piece, None), and at last the reason it ended."
+    try:
+        for piece in pieces():
+            if gone.is_set(): return
+            hand(piece, None)
+        hand(None, StopIteration)
+    except Exception as error: hand(None, error)
+
+# %% ../../nbs/70_serving/40_pool.ipynb #a4903235
 @patch
 async def stream(self:Workers,
     pieces, # a function that returns an iterator
@@ -141,14 +165,7 @@ async def stream(self:Workers,
         def hand(*item):
             try: loop.call_soon_threadsafe(queue.put_nowait, item)
             except RuntimeError: gone.set()   # the loop has ended
-        def make():
-            try:
-                for piece in pieces():
-                    if gone.is_set(): return
-                    hand(piece, None)
-                hand(None, StopIteration)
-            except Exception as error: hand(None, error)
-        self.pool.submit(make)
+        self.pool.submit(_make, pieces, hand, gone)
         while True:
             piece, end = await queue.get()
             if end is StopIteration: return
