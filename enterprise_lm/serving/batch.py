@@ -6,7 +6,7 @@
 __all__ = ['lenient', 'predict_file']
 
 # %% ../../nbs/70_serving/10_batch.ipynb #9830bda8
-import codecs, json, os, shutil, time
+import codecs, json, os, shutil, sys, time
 from itertools import islice
 from pathlib import Path
 from ..core.artifact import Artifact, data_digest, environment, file_digest
@@ -29,6 +29,7 @@ def lenient(
     codecs.register(_find_lenient)   # registering twice is harmless: the first answer is cached
     return f'lenient-{"utf-8-sig" if real == "utf-8" else real}'
 
+# %% ../../nbs/70_serving/10_batch.ipynb #aceb8fc9
 def _find_lenient(name:str):
     "The codec called lenient_<encoding>."
     if not name.startswith('lenient_'): return None
@@ -51,6 +52,7 @@ def _row(record:Record, which:dict, longest:int, encoding:str)->dict:
     return dict(row=record.row, reason=reason,
                 raw=readable(record.raw or json.dumps(record.values, ensure_ascii=False, default=str)))
 
+# %% ../../nbs/70_serving/10_batch.ipynb #46010cd9
 def _rows(path:Path, text:str, format:str, encoding:str, longest:int):
     "Yield one dict for each row of a file."
     which, row, stream = {}, 0, records(path, path.name, format, lenient(encoding))
@@ -72,6 +74,7 @@ def _answer(predictor:Predictor, texts:list[str], sampling:dict)->list[dict]:
         return [dict(completion=readable(predictor.complete(t, **sampling))) for t in texts]
     return [dict(label=a['label'], confidence=round(a['confidence'], 6)) for a in predictor.classify(texts, top_k=1)]
 
+# %% ../../nbs/70_serving/10_batch.ipynb #6eb3f32c
 def _one_by_one(predictor, rows:list[dict], sampling:dict)->list[dict]:
     "Answer each row on its own; those the model fails on get a reason."
     found, failures = [], []
@@ -86,6 +89,7 @@ def _one_by_one(predictor, rows:list[dict], sampling:dict)->list[dict]:
                         "train it again") from failures[0]
     return found
 
+# %% ../../nbs/70_serving/10_batch.ipynb #0ea2416a
 def _answered(predictor, rows:list[dict], sampling:dict)->list[dict]:
     "The rows of a chunk, each with its answer or its reason, in order."
     good = [r for r in rows if 'reason' not in r]
@@ -111,9 +115,22 @@ def _read_part(path:Path)->list[dict]|None:
     except (ValueError, KeyError, TypeError): return None
     return [json.loads(line) for line in body.decode().split('\n') if line] if whole else None
 
+# %% ../../nbs/70_serving/10_batch.ipynb #4d3abb46
+def _keep_or_clear(folder:Path, key:str):
+    "Keep the parts of the same job; throw away, and say so, those of another."
+    note = folder/'job.txt'
+    known = note.read_text() if note.is_file() else ''
+    if known == key: return
+    if known:
+        print('the input, the model or an option changed since this job was interrupted: starting afresh',
+              file=sys.stderr)
+    for path in folder.iterdir(): path.unlink()
+    note.with_suffix('.tmp').write_text(key)
+    note.with_suffix('.tmp').replace(note)
+
 def _open_journal(folder:Path, key:str)->int:
     "Make the journal's folder ready for this job, and hold it for this process; returns the descriptor that holds it."
-    import fcntl, sys
+    import fcntl
     folder.mkdir(parents=True, exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
     try: fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,15 +138,7 @@ def _open_journal(folder:Path, key:str)->int:
         os.close(held)
         raise UserError(f"another job is writing the same output (its parts are in {folder}): wait for it, or name "
                         "another output") from None
-    note = folder/'job.txt'
-    known = note.read_text() if note.is_file() else ''
-    if known != key:
-        if known:
-            print('the input, the model or an option changed since this job was interrupted: starting afresh',
-                  file=sys.stderr)
-        for path in folder.iterdir(): path.unlink()
-        note.with_suffix('.tmp').write_text(key)
-        note.with_suffix('.tmp').replace(note)
+    _keep_or_clear(folder, key)
     return held
 
 # %% ../../nbs/70_serving/10_batch.ipynb #6566b8aa
@@ -147,6 +156,7 @@ def _write_lines(path:Path, parts, columns:dict, format:str):
                 file.writelines(json.dumps({c: r[c] for c in columns}, ensure_ascii=False) + '\n' for r in rows)
             else: writer.writerows([['' if r[c] is None else r[c] for c in columns] for r in rows])
 
+# %% ../../nbs/70_serving/10_batch.ipynb #9e72970d
 def _write_parquet(path:Path, parts, columns:dict):
     "Write parquet, a row group for each part."
     import pyarrow as pa
@@ -156,6 +166,7 @@ def _write_parquet(path:Path, parts, columns:dict):
         for rows in parts:
             if rows: writer.write_table(pa.table({c: [r[c] for r in rows] for c in columns}, schema=schema))
 
+# %% ../../nbs/70_serving/10_batch.ipynb #585bed99
 def _assemble(journal:Path, parts:int, output:Path, rejected:Path, task:str):
     "Write output and rejected rows from the parts, each by a rename."
     stored = lambda wanted: ([r for r in _read_part(journal/f'{n:08}.jsonl') if ('reason' in r) == wanted]
@@ -169,7 +180,7 @@ def _assemble(journal:Path, parts:int, output:Path, rejected:Path, task:str):
     else: rejected.unlink(missing_ok=True)
     draft.replace(output)
 
-# %% ../../nbs/70_serving/10_batch.ipynb #9e72970d
+# %% ../../nbs/70_serving/10_batch.ipynb #aae9bbab
 def _predictor(model, settings)->Predictor:
     "A Predictor from one, an artifact, a folder, or 'name' or 'name@version' of the registry."
     if isinstance(model, Predictor): return model
@@ -177,6 +188,7 @@ def _predictor(model, settings)->Predictor:
     name, _, version = str(model).partition('@')
     return Predictor.load(name, version or 'champion', settings)
 
+# %% ../../nbs/70_serving/10_batch.ipynb #5018409f
 def _checked(input, output, format:str)->tuple[Path, Path]:
     "Input and output as paths, once they make sense."
     source, target = Path(str(input)).expanduser(), Path(str(output)).expanduser()
@@ -193,6 +205,7 @@ def _checked(input, output, format:str)->tuple[Path, Path]:
                         "may write") from None
     return source, target
 
+# %% ../../nbs/70_serving/10_batch.ipynb #da84cc98
 def _count(path:Path, format:str)->int:
     "About how many rows a file has, for the progress bar."
     if file_format(path, format) == 'parquet':
@@ -204,7 +217,7 @@ def _count(path:Path, format:str)->int:
         while block := file.read(1 << 20): total, last = total + block.count(b'\n'), block[-1:]
     return total + (last != b'\n')
 
-# %% ../../nbs/70_serving/10_batch.ipynb #925c9bc1
+# %% ../../nbs/70_serving/10_batch.ipynb #49acc72d
 def _unchanged(source:Path, rows):
     "The rows, and an error at their end when the file was changed meanwhile."
     look = lambda: (source.stat().st_mtime_ns, source.stat().st_size)
@@ -212,6 +225,7 @@ def _unchanged(source:Path, rows):
     yield from rows
     if look() != before: raise WorkError(f"{source} was changed while it was read: run the same call again")
 
+# %% ../../nbs/70_serving/10_batch.ipynb #395aa3d1
 def _work(predictor, rows, journal:Path, chunk:int, sampling:dict)->tuple[int, int, int]:
     "Answer what has no part yet; returns parts, rows answered and rows rejected."
     number = answered = refused = 0
@@ -225,6 +239,27 @@ def _work(predictor, rows, journal:Path, chunk:int, sampling:dict)->tuple[int, i
         number, bad = number + 1, sum('reason' in r for r in done)
         answered, refused = answered + len(done) - bad, refused + bad
 
+# %% ../../nbs/70_serving/10_batch.ipynb #e73bb6b8
+def _key(source:Path, predictor, *options)->str:
+    "What a journal belongs to; a model in memory alone cannot be known again, so its journal is never taken up."
+    return data_digest([file_digest(source), predictor.digest or os.urandom(8).hex(), *options, environment()])
+
+def _answer_file(predictor, source:Path, target:Path, job:dict, chunk:int, sampling:dict)->tuple[int, int]:
+    "Answer a file by way of its journal; returns rows answered and rows rejected."
+    journal = target.with_name(f'.{target.name}.parts')
+    held = _open_journal(journal, _key(source, predictor, job, chunk, sampling))
+    try:
+        rows = track(_rows(source, **job), f'predict {source.name}', total=_count(source, job['format']))
+        parts, answered, refused = _work(predictor, _unchanged(source, rows), journal, chunk, sampling)
+        _assemble(journal, parts, target, target.with_name(f'{target.name}.rejected.jsonl'), predictor.task)
+        shutil.rmtree(journal, ignore_errors=True)
+        return answered, refused
+    except OSError as error:
+        raise WorkError(f"could not write {target} ({error.strerror or error}): make room or rights there and run it "
+                        "again; what is done is kept") from error
+    finally: os.close(held)
+
+# %% ../../nbs/70_serving/10_batch.ipynb #59c5e661
 def predict_file(
     model,               # Predictor, model artifact or folder, or 'name' or 'name@version' of the registry
     input,               # a csv, tsv, jsonl, parquet or txt file
@@ -242,18 +277,6 @@ def predict_file(
     source, target = _checked(input, output, format)
     predictor, sampling = _predictor(model, settings), dict(seed=0) | (sampling or {})
     job = dict(text=text, format=format, encoding=encoding, longest=settings.serving.max_text_characters)
-    model_digest = predictor.digest or os.urandom(8).hex()   # a model in memory alone cannot be known again
-    key = data_digest([file_digest(source), model_digest, job, chunk, sampling, environment()])
-    journal = target.with_name(f'.{target.name}.parts')
-    held = _open_journal(journal, key)
-    try:
-        rows = track(_rows(source, **job), f'predict {source.name}', total=_count(source, format))
-        parts, answered, refused = _work(predictor, _unchanged(source, rows), journal, chunk, sampling)
-        _assemble(journal, parts, target, target.with_name(f'{target.name}.rejected.jsonl'), predictor.task)
-        shutil.rmtree(journal, ignore_errors=True)
-    except OSError as error:
-        raise WorkError(f"could not write {target} ({error.strerror or error}): make room or rights there and run it "
-                        "again; what is done is kept") from error
-    finally: os.close(held)
+    answered, refused = _answer_file(predictor, source, target, job, chunk, sampling)
     seconds = round(time.monotonic() - started, 3)
     return dict(rows=answered, rejected=refused, seconds=seconds, output=str(target))
