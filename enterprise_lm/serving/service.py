@@ -21,7 +21,7 @@ from .predictor import readable
 from .telemetry import Observed, Telemetry, describe_error
 
 # %% ../../nbs/70_serving/50_service.ipynb #4a8727f6
-def _operator_routes(app:FastAPI, pool:Pool, telemetry:Telemetry):
+def _probe_routes(app:FastAPI, pool:Pool):
     @app.get('/healthz', response_model=schemas.State, summary='The process lives')
     async def healthz(): return dict(status='alive', models=pool.versions)
 
@@ -31,6 +31,8 @@ def _operator_routes(app:FastAPI, pool:Pool, telemetry:Telemetry):
         if pool.ready: return dict(status='ready', models=pool.versions)
         raise ApiError(503, 'not_ready', 'a model is not loaded yet', headers={'retry-after': '2'})
 
+# %% ../../nbs/70_serving/50_service.ipynb #0d5d7903
+def _overview_routes(app:FastAPI, pool:Pool, telemetry:Telemetry):
     @app.get('/metrics', response_class=Response,
              responses={200: dict(content={'text/plain': dict(schema=dict(type='string'))})},
              summary='Prometheus metrics')
@@ -42,13 +44,14 @@ def _operator_routes(app:FastAPI, pool:Pool, telemetry:Telemetry):
                                labels=p.labels)
                           for name, p in sorted(pool.predictors.items())])
 
-# %% ../../nbs/70_serving/50_service.ipynb #0d5d7903
+# %% ../../nbs/70_serving/50_service.ipynb #f4f977d3
 def _unblank(texts:list[str], where):
     "Refuse texts in which nothing can be seen."
     from enterprise_lm.core.text import is_blank
     for number, text in enumerate(texts):
         if is_blank(text): raise ApiError(422, 'invalid_request', f'{where(number)} is blank', where(number))
 
+# %% ../../nbs/70_serving/50_service.ipynb #59eb3a5e
 def _classify_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
     async def classify(body):
         texts = body.texts if body.texts is not None else [body.text]
@@ -61,16 +64,14 @@ def _classify_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry
     app.post('/v1/classify', response_model=schemas.ClassifyAnswer, responses=error_answers,
              summary='Label texts')(classify)
 
-# %% ../../nbs/70_serving/50_service.ipynb #c19dd958
-_data = dict(type='string', description='a CompletionAnswer without usage as JSON; at the end [DONE]')
-_event = dict(type='object', required=['data'], properties=dict(data=_data))
-
+# %% ../../nbs/70_serving/50_service.ipynb #72bf6963
 def _tokens(predictor, text:str)->int: return max(0, int(predictor.model.count_tokens([text])[0]) - 1) if text else 0
 
 def _choice(predictor, body, index:int, text:str)->dict:
     return dict(index=index, text=text,
                 finish_reason='length' if _tokens(predictor, text) >= body.max_tokens else 'stop')
 
+# %% ../../nbs/70_serving/50_service.ipynb #1f66f641
 def _pieces(predictor, body, index:int):
     "The continuation number `index`, piece by piece."
     seed = None if body.seed is None else (body.seed + index) % 2**63
@@ -83,7 +84,7 @@ def _complete(predictor, body)->dict:
     prompt, made = _tokens(predictor, body.prompt), sum(_tokens(predictor, c['text']) for c in choices)
     return dict(choices=choices, usage=dict(prompt_tokens=prompt, completion_tokens=made, total_tokens=prompt + made))
 
-# %% ../../nbs/70_serving/50_service.ipynb #47698ed9
+# %% ../../nbs/70_serving/50_service.ipynb #c19dd958
 def _events(predictor, body, head:dict):
     "Yield the events of a streamed answer as text."
     event = lambda choice: f'data: {json.dumps(head | dict(choices=[choice]), ensure_ascii=False)}\n\n'
@@ -95,6 +96,7 @@ def _events(predictor, body, head:dict):
         yield event(_choice(predictor, body, index, text) | dict(text=''))
     yield 'data: [DONE]\n\n'
 
+# %% ../../nbs/70_serving/50_service.ipynb #b94ab400
 async def _sent(workers:Workers, make):
     "The events, and an error event when the model fails half-way."
     stream = workers.stream(make)
@@ -105,6 +107,12 @@ async def _sent(workers:Workers, make):
         logging.getLogger('enterprise_lm.service').error('stream: %s', describe_error(error))
         yield f"data: {json.dumps(ApiError(500, 'internal_error', 'the model failed half-way').body)}\n\n"
     finally: await stream.aclose()
+
+# %% ../../nbs/70_serving/50_service.ipynb #f21a3635
+_data = dict(type='string', description='a CompletionAnswer without usage as JSON; at the end [DONE]')
+_events_answer = {200: dict(
+    description='A completion, or its events when `stream` is true',
+    content={'text/event-stream': dict(schema=dict(type='object', required=['data'], properties=dict(data=_data)))})}
 
 def _completion_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
     async def completions(body):
@@ -118,12 +126,10 @@ def _completion_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemet
                                      media_type='text/event-stream', headers={'cache-control': 'no-store'})
         return head | await workers.run(_complete, predictor, body)
     completions.__annotations__ = dict(body=Body)
-    events = {200: dict(description='A completion, or its events when `stream` is true',
-                        content={'text/event-stream': dict(schema=_event)})}
-    app.post('/v1/completions', response_model=schemas.CompletionAnswer, responses=error_answers | events,
+    app.post('/v1/completions', response_model=schemas.CompletionAnswer, responses=error_answers | _events_answer,
              summary='Continue a prompt')(completions)
 
-# %% ../../nbs/70_serving/50_service.ipynb #b94ab400
+# %% ../../nbs/70_serving/50_service.ipynb #44ae8bac
 def _lifespan(pool:Pool, workers:Workers, poll_seconds:float):
     "Watch the registry while the application runs."
     @contextlib.asynccontextmanager
@@ -135,6 +141,16 @@ def _lifespan(pool:Pool, workers:Workers, poll_seconds:float):
 
 _paths = ('/healthz', '/readyz', '/metrics', '/v1/models', '/v1/classify', '/v1/completions', '/openapi.json')
 
+def _add_routes(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, serving):
+    classify, completion = request_schemas(serving)
+    app.state.bodies = {'/v1/classify': classify, '/v1/completions': completion}
+    install_errors(app)
+    _probe_routes(app, pool)
+    _overview_routes(app, pool, telemetry)
+    _classify_route(app, pool, workers, telemetry, classify)
+    _completion_route(app, pool, workers, telemetry, completion)
+
+# %% ../../nbs/70_serving/50_service.ipynb #8e756436
 def make_app(
     predictors=(),        # Predictors to serve as they are; () to follow the registry
     settings=None,        # Settings; those of the working folder when None
@@ -152,12 +168,8 @@ def make_app(
     app = FastAPI(title='enterprise_lm', version=__version__, lifespan=_lifespan(pool, workers, poll_seconds),
                   docs_url=None, redoc_url=None, redirect_slashes=False)
     app.router.route_class = JsonRoute
-    classify, completion = request_schemas(settings.serving)
     app.state.settings, app.state.pool = settings, pool
-    app.state.bodies = {'/v1/classify': classify, '/v1/completions': completion}
-    install_errors(app); _operator_routes(app, pool, telemetry)
-    _classify_route(app, pool, workers, telemetry, classify)
-    _completion_route(app, pool, workers, telemetry, completion)
+    _add_routes(app, pool, workers, telemetry, settings.serving)
     app.add_middleware(Observed, telemetry=telemetry)
     return app
 
@@ -174,6 +186,7 @@ def _bind(host:str, port:int)->socket.socket:
         raise UserError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}): choose another "
                         "port, or stop what uses it") from None
 
+# %% ../../nbs/70_serving/50_service.ipynb #510d8dc7
 def _announce(address:str, pool:Pool, tell):
     "Wait until the service answers and its models are loaded, then tell the address."
     from urllib.request import urlopen
@@ -188,9 +201,9 @@ def _announce(address:str, pool:Pool, tell):
                        for n, v in pool.versions.items()) or 'no model yet; it is picked up once one is released'
     tell(f'{address} answers: {served}')
 
-# %% ../../nbs/70_serving/50_service.ipynb #5187dfce
+# %% ../../nbs/70_serving/50_service.ipynb #067d999f
 def _server(app):
-    "A uvicorn server that ends with code 0 when it is told to stop; uvicorn's own raises the signal again."
+    "A uvicorn server that ends with code 0 when it is told to stop."
     import uvicorn
     class Server(uvicorn.Server):
         @contextlib.contextmanager
@@ -204,12 +217,19 @@ def _server(app):
     return Server(uvicorn.Config(app, log_level='warning', access_log=False, timeout_graceful_shutdown=10,
                                  server_header=False))
 
+# %% ../../nbs/70_serving/50_service.ipynb #ff8dc55b
 def _log_to_stderr():
     "Send the service's own log to standard error, one line each."
     log = logging.getLogger('enterprise_lm')
     if not log.handlers: log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
 
+def _address(host:str, port:int)->str:
+    "Where a client on this machine finds a service that listens on `host`."
+    shown = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, f'[{host}]' if ':' in host else host)
+    return f'http://{shown}:{port}'
+
+# %% ../../nbs/70_serving/50_service.ipynb #35d5c210
 def serve(
     names=(),        # registered models to serve; () for every one with a champion
     settings=None,   # Settings; those of the working folder when None
@@ -226,8 +246,7 @@ def serve(
     host, port = host or settings.serving.host, settings.serving.port if port is None else port
     listening = _bind(host, port)
     app = make_app(settings=settings, names=names, **options)
-    shown = {'0.0.0.0': '127.0.0.1', '::': '[::1]'}.get(host, f'[{host}]' if ':' in host else host)
-    threading.Thread(target=_announce, args=(f'http://{shown}:{listening.getsockname()[1]}', app.state.pool, tell),
-                     daemon=True).start()
+    address = _address(host, listening.getsockname()[1])
+    threading.Thread(target=_announce, args=(address, app.state.pool, tell), daemon=True).start()
     _log_to_stderr()
     with listening: _server(app).run(sockets=[listening])
