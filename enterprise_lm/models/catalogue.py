@@ -138,10 +138,11 @@ def load_part(
     **more,      # for its from_pretrained
 ): # what the loader makes
     "Return `loader.from_pretrained` of a checkpoint; raises `UserError` in one sentence when that fails."
+    from safetensors import SafetensorError
     place, how = find_checkpoint(name)
     try:
         with quietly(): return loader.from_pretrained(place, **(how | more))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         why = str(error).strip().splitlines()[0].rstrip('.')
         raise UserError(f"checkpoint {name} cannot be loaded ({why}): give a folder that holds "
                         "config.json, *.safetensors and a tokenizer, or a hub name while online") from error
