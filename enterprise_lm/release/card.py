@@ -26,6 +26,7 @@ def _table(head:list, rows:list)->str:
     return '\n'.join('| ' + ' | '.join(map(_cell, r)) + ' |'
                      for r in [head, ['---'] * len(head), *rows]) if rows else ''
 
+# %% ../../nbs/60_release/10_card.ipynb #74fbf0e7
 def _json(artifact:Artifact|None, name:str)->dict:
     "A file of the artifact, {} when it has none."
     return artifact.json(name) if artifact and (artifact.path/name).is_file() else {}
@@ -36,6 +37,10 @@ def _sum(splits:dict, what:str)->dict:
     for split in splits.values():
         for name, count in (split.get(what) or {}).items(): total[name] = total.get(name, 0) + count
     return dict(sorted(total.items(), key=lambda i: (-i[1], i[0])))
+
+def _languages(corpus:Artifact|None)->list[str]:
+    "The known languages of a corpus, most common first."
+    return [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages') if l not in ('und', 'unknown')]
 
 # %% ../../nbs/60_release/10_card.ipynb #24f1267d
 def _what(model, info, corpus)->str:
@@ -48,9 +53,9 @@ def _what(model, info, corpus)->str:
                 f'calibrated confidence: {names}.')
     return f'A language model ({family}){made}. It says how likely a text is and continues a prompt.' if task else ''
 
+# %% ../../nbs/60_release/10_card.ipynb #2ab63646
 def _use(info, corpus, words:str)->str:
-    languages = [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages')
-                 if l not in ('und', 'unknown')]
+    languages = _languages(corpus)
     read = (f"It has read {', '.join(languages)} and nothing else; text in another language gets an answer without "
             f"meaning. " if languages else '')
     if info.get('task') == 'classify':
@@ -63,7 +68,7 @@ def _use(info, corpus, words:str)->str:
     limits = 'Not for decisions about people without a person who answers for them.'
     return made + read + limits + (f'\n\n{words}' if words else '')
 
-# %% ../../nbs/60_release/10_card.ipynb #c6b922e7
+# %% ../../nbs/60_release/10_card.ipynb #0ab50ac9
 def _data(corpus)->str:
     info = _json(corpus, 'corpus.json')
     splits = info.get('splits', {})
@@ -74,6 +79,7 @@ def _data(corpus)->str:
     return '\n\n'.join([f'Corpus `{corpus.name}`, sha256 `{corpus.digest[:12]}`.',
                         _table(['split', 'rows', 'languages'], rows), f'Licence of the texts: {licences}.'])
 
+# %% ../../nbs/60_release/10_card.ipynb #38157d23
 def _training(model, info)->str:
     said = lambda v: v not in (None, '', {}, [])
     def words(v):
@@ -95,17 +101,23 @@ def _candidates(report:dict)->str:
                   [[c.get('name'), c.get('family'), between(c), *(_numbers(c.get('metrics')).get(k) for k in names)]
                    for c in candidates])
 
+# %% ../../nbs/60_release/10_card.ipynb #cf004b91
 def _slices(report:dict, name:str)->str:
     "A table of one candidate's score in each slice."
     rows = [s for s in report.get('slices') or [] if name in (s.get('scores') or {})]
     return _table(['slice', 'value', 'items', report.get('primary')],
                   [[s['by'], s['value'], s['items'], s['scores'][name]] for s in rows[:60]])
 
+# %% ../../nbs/60_release/10_card.ipynb #0c951d19
+def _own(report:dict, model:Artifact)->dict:
+    "The row of this model in a report; {} when it is not among the candidates."
+    return next((c for c in report.get('candidates') or [] if c.get('digest') == model.digest), {})
+
 def _evaluation(model, report_artifact)->str:
     report = _json(report_artifact, 'report.json')
     table = _candidates(report)
     if not table: return ''
-    own = next((c for c in report['candidates'] if c.get('digest') == model.digest), {})
+    own = _own(report, model)
     calibration = _numbers(own.get('metrics')).get('expected_calibration_error')
     slices = _slices(report, own.get('name'))
     gap = 'the gap between confidence and accuracy, weighted by how often each confidence occurs'
@@ -115,7 +127,7 @@ def _evaluation(model, report_artifact)->str:
         calibration is not None and f'Expected calibration error {calibration:.4f}: {gap}.',
         slices and f'Slices:\n\n{slices}']))
 
-# %% ../../nbs/60_release/10_card.ipynb #b9a4427e
+# %% ../../nbs/60_release/10_card.ipynb #44740077
 def _measurements(model)->str:
     size = sum(p.stat().st_size for p in model.path.rglob('*') if p.is_file())
     values = _numbers(model.measurements) | dict(bytes_on_disk=size)
@@ -125,6 +137,7 @@ def _measurements(model)->str:
     return (_table(['measured', 'value'], [[k.replace('_', ' '), v] for k, v in values.items()])
             + f"\n\nMade on {place}. Energy was not measured; time on that machine bounds it.")
 
+# %% ../../nbs/60_release/10_card.ipynb #5e35432b
 _auto = dict(classify='AutoModelForSequenceClassification', generate='AutoModelForCausalLM',
              masked='AutoModelForMaskedLM')
 
@@ -144,9 +157,8 @@ def _head(model, info, corpus, report_artifact, licence:str)->str:
     "The YAML head."
     from huggingface_hub import EvalResult, ModelCardData
     report, task = _json(report_artifact, 'report.json'), _hub_task.get(info.get('task'), 'other')
-    own = next((c for c in report.get('candidates') or [] if c.get('digest') == model.digest), {})
-    languages = [l for l in _sum(_json(corpus, 'corpus.json').get('splits', {}), 'languages')
-                 if l not in ('und', 'unknown')]
+    own = _own(report, model)
+    languages = _languages(corpus)
     results = [EvalResult(task_type=task, dataset_type=corpus.name, dataset_name=corpus.name, dataset_split='test',
                           metric_type=k, metric_value=round(v, 6))
                for k, v in _numbers(own.get('metrics')).items()] if corpus else []
@@ -157,6 +169,7 @@ def _head(model, info, corpus, report_artifact, licence:str)->str:
                          model_name=model.name, datasets=None, eval_results=results or None)
     return f'---\n{data.to_yaml()}\n---\n'
 
+# %% ../../nbs/60_release/10_card.ipynb #e9d42beb
 def write_card(
     model:Artifact,            # the model
     corpus:Artifact|None=None, # the corpus it was trained on
@@ -180,13 +193,14 @@ def _bodies(card:str)->dict:
     parts = re.split(r'^## +(.+?) *$', card, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2]))
 
+# %% ../../nbs/60_release/10_card.ipynb #03676493
 def missing_sections(
     card:str, # a model card in Markdown
 )->list[str]: # what it lacks; empty when it is complete
     "Return the sections and head fields that a card lacks or leaves blank."
     from huggingface_hub import ModelCard
     try: head = ModelCard(card).data.to_dict() if card.startswith('---') else {}
-    except Exception: head = {}   # whatever YAML or the hub's classes cannot read is no head
+    except Exception: head = {}
     lacking = [f'head: {field}'
                for field in ('language', 'license', 'pipeline_tag', 'model-index') if not head.get(field)]
     found = _bodies(card)
