@@ -5,8 +5,9 @@ Neither needs Quarto or a network. The site is nbdev's processed notebooks, put 
 import json, os, re, shutil, subprocess, sys
 from pathlib import Path
 
+import yaml
+
 root = Path(__file__).resolve().parents[1]
-hidden = re.compile(r'^\s*#\|\s*(hide|default_exp|export\b.*import)', re.M)
 floors = dict(core='Core', data='Data', models='Models', tasks='Tasks', training='Training', evaluation='Evaluation', release='Release',
               serving='Serving', pipelines='Pipelines', review='Review', app='Application')
 
@@ -39,8 +40,8 @@ def normalise(notebook:dict)->dict:
     for cell in notebook['cells']:
         source = text_of(cell['source'])
         if cell['cell_type'] == 'raw':
-            title, about = (re.search(rf'^{key}:\s*(.+)$', source, re.M) for key in ('title', 'description'))
-            source = '\n\n'.join(([f"# {title[1].strip(chr(34))}"] if title else []) + ([f"> {about[1].strip(chr(34))}"] if about else []))
+            front = yaml.safe_load(source.strip().strip('-'))
+            source = '\n\n'.join([f"# {front['title']}"] * ('title' in front) + [f"> {front['description']}"] * ('description' in front))
             cell = dict(cell_type='markdown')
         if not source.strip(): continue
         kept = dict(id=f'c{len(cells)}', cell_type=cell['cell_type'], metadata={}, source=source)
@@ -65,13 +66,13 @@ def pages(source:Path, target:Path)->list:
         title = next((re.match(r'#\s+(.+)', c['source'])[1] for c in made['cells'] if c['source'].startswith('# ')), path.stem)
         floor = re.sub(r'^\d+_', '', relative.parts[0]) if len(relative.parts) > 1 else ''
         nav.setdefault(floor, []).append({title: relative.as_posix()})
-    home = [entry for entry in nav.pop('', [])]
-    return home + [{floors.get(floor, floor.capitalize()): entries} for floor, entries in nav.items()]
+    home = sorted(nav.pop('', []), key=lambda entry: 'index.ipynb' not in entry.values())
+    return [home[0], {'Use': home[1:]}] + [{floors.get(floor, floor.capitalize()): entries} for floor, entries in nav.items()]
 
 
 def site():
     "The documentation under site/."
-    import yaml
+    os.environ['NO_MKDOCS_2_WARNING'] = '1'
     from nbdev.serve import proc_nbs
     os.chdir(root)
     for folder in ('_proc', '_docs', 'site'): shutil.rmtree(root/folder, ignore_errors=True)
