@@ -89,7 +89,7 @@ def test_serve_tells_its_address_and_answers(demo, tmp_path):
     (['run', 'intent', '--from', 'evalute'], 'did you mean `evaluate`'),
     (['verify', 'nothing-like-this'], '`elm ls` lists'),
     (['show', 'zzzz'], '`elm ls` lists'),
-    (['predict', '--model', 'intnt', 'settings.ini', '--output', 'x.csv'], 'intent'),
+    (['predict', '--model', 'intnt', root/'enterprise_lm/data/samples/support/golden.jsonl', '--output', 'x.csv'], 'intent'),
     (['predict', '--model', 'intent', 'missing.csv', '--output', 'x.csv'], 'missing.csv'),
     (['rollback', 'intnt'], 'intent'),
 ])
