@@ -8,6 +8,7 @@ __all__ = ['readable', 'Predictor']
 # %% ../../nbs/70_serving/00_predictor.ipynb #e871cd68
 import threading
 import numpy as np
+from fastcore.basics import patch
 from ..core.artifact import load
 from ..core.errors import UserError, WorkError
 from ..core.settings import get_settings
@@ -42,28 +43,36 @@ class Predictor:
         self.version = version or (self.artifact.short if self.artifact else '0')
         self.task = 'classify' if hasattr(model, 'predict_proba') else 'generate'
 
-    @classmethod
-    def load(cls, model_name:str, version:str='champion', settings=None)->'Predictor':
-        "Return the predictor of a registered version or alias."
-        settings = settings or get_settings()
-        artifact = resolve(model_name, version, settings)
-        number = next(v['version'] for v in versions(model_name, settings) if v['digest'] == artifact.digest)
-        return cls(artifact, model_name, number)
-
     @property
     def digest(self)->str: return self.artifact.digest if self.artifact else ''
     @property
     def labels(self)->list[str]: return list(getattr(self.model, 'labels', ()))
     def __repr__(self): return f'{self.name} {self.version} ({self.task})'
 
-    def need(self, task:str):
-        "Raise `UserError` when the model is for another task."
-        words = dict(classify='gives labels', generate='writes text')
-        if self.task != task: raise UserError(f"model {self.name} {words[self.task]}: name a model that {words[task]}")
+# %% ../../nbs/70_serving/00_predictor.ipynb #3160abc5
+@patch
+def need(self:Predictor, task:str):
+    "Raise `UserError` when the model is for another task."
+    words = dict(classify='gives labels', generate='writes text')
+    if self.task != task: raise UserError(f"model {self.name} {words[self.task]}: name a model that {words[task]}")
+
+# %% ../../nbs/70_serving/00_predictor.ipynb #feea3ae8
+@patch(cls_method=True)
+def load(cls:Predictor, model_name:str, version:str='champion', settings=None)->Predictor:
+    "Return the predictor of a registered version or alias."
+    settings = settings or get_settings()
+    artifact = resolve(model_name, version, settings)
+    number = next(v['version'] for v in versions(model_name, settings) if v['digest'] == artifact.digest)
+    return cls(artifact, model_name, number)
 
 # %% ../../nbs/70_serving/00_predictor.ipynb #6f1e329d
-from fastcore.basics import patch
+def _ranked(row, labels:list[str], top_k:int)->dict:
+    "Label, confidence and likeliest labels of one row of probabilities; of equals the first label wins."
+    best = np.argsort(-row, kind='stable')[:top_k or None]
+    return dict(label=labels[best[0]], confidence=float(row[best[0]]),
+                probabilities={labels[i]: float(row[i]) for i in best})
 
+# %% ../../nbs/70_serving/00_predictor.ipynb #b3329183
 @patch
 def classify(self:Predictor,
     texts:list[str], # texts
@@ -78,10 +87,7 @@ def classify(self:Predictor,
         if not np.isfinite(rows).all():
             raise WorkError(f"model {self.name} {self.version} gave a probability that is no number: roll back and "
                             "train it again")
-        for row in rows:
-            best = np.argsort(-row, kind='stable')[:top_k or None]
-            found.append(dict(label=labels[best[0]], confidence=float(row[best[0]]),
-                              probabilities={labels[i]: float(row[i]) for i in best}))
+        found += [_ranked(row, labels, top_k) for row in rows]
     return found
 
 # %% ../../nbs/70_serving/00_predictor.ipynb #d25add6d
@@ -107,6 +113,7 @@ def stream(self:Predictor,
             yield piece
     return each()
 
+# %% ../../nbs/70_serving/00_predictor.ipynb #7fb9519f
 @patch
 def complete(self:Predictor,
     prompt:str,              # text to continue
