@@ -21,6 +21,7 @@ class ErrorBody(BaseModel):
 class ErrorAnswer(BaseModel):
     error:ErrorBody
 
+# %% ../../nbs/70_serving/20_schemas.ipynb #857c7645
 class ApiError(Exception):
     "An error with its HTTP status; the service turns it into an `ErrorAnswer`."
     def __init__(self, status:int, type:str, message:str, param:str|None=None, headers:dict|None=None):
@@ -36,6 +37,7 @@ def _once(pairs:list)->dict:
 
 def _no_constant(name:str): raise ValueError(f'{name} is no JSON number')
 
+# %% ../../nbs/70_serving/20_schemas.ipynb #871cb4a9
 def read_json(
     body:bytes, # a request's body
 ): # what it holds
@@ -57,22 +59,21 @@ def _one_of(self):
     if (self.text is None) == (self.texts is None): raise ValueError('give either `text` or `texts`')
     return self
 
-def request_schemas(
-    serving, # Settings.serving: the limits
-)->tuple: # ClassifyRequest, CompletionRequest
-    "Return the two pydantic models of a workspace."
-    text = Annotated[str, Field(min_length=1, max_length=serving.max_text_characters)]
-    name = (Annotated[str, Field(min_length=1, max_length=200)] | None,
-            Field(None, description='a served model; may be left out when only one fits'))
-    classify = create_model('ClassifyRequest', __base__=_Strict,
-                            __validators__=dict(one_of=model_validator(mode='after')(_one_of)),
-        model=name, text=(text | None, Field(None, description='one text')),
+def _classify_schema(text, model:tuple, serving):
+    "ClassifyRequest with the limits of a workspace; `text` is the type of one text, `model` the field of that name."
+    return create_model('ClassifyRequest', __base__=_Strict,
+                        __validators__=dict(one_of=model_validator(mode='after')(_one_of)),
+        model=model, text=(text | None, Field(None, description='one text')),
         texts=(Annotated[list[text], Field(min_length=1, max_length=serving.max_texts)] | None,
                Field(None, description='several texts')),
         top_k=(int, Field(5, ge=1, le=1000, description='labels to list with their probability')))
+
+# %% ../../nbs/70_serving/20_schemas.ipynb #534bccee
+def _completion_schema(text, model:tuple, serving):
+    "CompletionRequest with the limits of a workspace."
     stop = Annotated[str, Field(min_length=1, max_length=100)]
-    completion = create_model('CompletionRequest', __base__=_Strict, model=name,
-                              prompt=(text, Field(description='text to continue')),
+    return create_model('CompletionRequest', __base__=_Strict, model=model,
+                        prompt=(text, Field(description='text to continue')),
         max_tokens=(int, Field(min(50, serving.max_new_tokens), ge=1, le=serving.max_new_tokens)),
         temperature=(float, Field(1., ge=0, le=10)),
         top_p=(float, Field(1., gt=0, le=1)),
@@ -80,18 +81,32 @@ def request_schemas(
         seed=(int | None, Field(None, ge=0, lt=2**63, description='fixes the result')),
         stream=(bool, Field(False, description='server-sent events')),
         stop=(stop | Annotated[list[stop], Field(max_length=4)] | None, Field(None, description='texts to end before')))
-    return classify, completion
+
+# %% ../../nbs/70_serving/20_schemas.ipynb #6d9002df
+def request_schemas(
+    serving, # Settings.serving: the limits
+)->tuple: # ClassifyRequest, CompletionRequest
+    "Return the two pydantic models of a workspace."
+    text = Annotated[str, Field(min_length=1, max_length=serving.max_text_characters)]
+    name = (Annotated[str, Field(min_length=1, max_length=200)] | None,
+            Field(None, description='a served model; may be left out when only one fits'))
+    return _classify_schema(text, name, serving), _completion_schema(text, name, serving)
 
 # %% ../../nbs/70_serving/20_schemas.ipynb #6db329ab
+def _place(loc)->tuple[list, str|None]:
+    "The steps to a field and the same in one word, without pydantic's names for the branches of a union."
+    steps = [p for p in loc if p != 'body' and not (isinstance(p, str) and ('[' in p or p in ('str', 'constrained-str')))]
+    return steps, ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' if i else str(p)
+                          for i, p in enumerate(steps)) or None
+
+# %% ../../nbs/70_serving/20_schemas.ipynb #fe8b1dc3
 def explain(
     problems:list[dict], # of a pydantic ValidationError or a FastAPI RequestValidationError
     fields=(),           # the fields a request may have
 )->ApiError: # 422
     "Return the first problem as an `ApiError` that repeats nothing of the input."
     first = problems[0]
-    place = [p for p in first['loc']
-             if p != 'body' and not (isinstance(p, str) and ('[' in p or p in ('str', 'constrained-str')))]
-    param = ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' if i else str(p) for i, p in enumerate(place)) or None
+    place, param = _place(first['loc'])
     message = first['msg'].removeprefix('Value error, ')
     if first['type'] == 'extra_forbidden':
         guess, param = nearest(str(place[-1])[:50], fields), None
@@ -112,6 +127,7 @@ class ClassifyAnswer(BaseModel):
     version:str          # the version that answered
     answers:list[Label]  # one for each text, in order
 
+# %% ../../nbs/70_serving/20_schemas.ipynb #79ba2391
 class Choice(BaseModel):
     index:int                                       # its number, from 0
     text:str                                        # the continuation, without the prompt
