@@ -8,6 +8,7 @@ __all__ = ['tracking_client', 'writing', 'experiment', 'tracked_run', 'log_run']
 # %% ../../nbs/60_release/00_tracking.ipynb #92677ccd
 import os, time
 from contextlib import contextmanager
+from fastcore.basics import patch
 from ..core.errors import WorkError
 from ..core.settings import get_settings
 
@@ -43,6 +44,7 @@ def writing(settings):
             said = ' '.join(str(error).split())[:300]
             raise WorkError(f"MLflow refused: {said}; check [tracking] uri and try again") from error
 
+# %% ../../nbs/60_release/00_tracking.ipynb #b7856a46
 def experiment(client, settings)->str:
     "Return the id of the workspace's experiment, made if it is not there."
     name, found = settings.tracking.experiment, client.get_experiment_by_name(settings.tracking.experiment)
@@ -50,7 +52,7 @@ def experiment(client, settings)->str:
     place = None if settings.tracking_uri.startswith('http') else settings.folder('mlruns').resolve().as_uri()
     return client.create_experiment(name, artifact_location=place)
 
-# %% ../../nbs/60_release/00_tracking.ipynb #b7856a46
+# %% ../../nbs/60_release/00_tracking.ipynb #e9ea45dc
 class _Log:
     "Called with a step and metrics; sends them in batches."
     def __init__(self, client, run, every:float):
@@ -64,20 +66,24 @@ class _Log:
                          for k, v in metrics.items() if isinstance(v, (int, float))]
         if time.monotonic() - self.sent > self.every: self._tell(self.flush)
 
-    def flush(self):
-        batch, self.waiting, self.sent = self.waiting, [], time.monotonic()
-        for start in range(0, len(batch), 1000): self.client.log_batch(self.run, metrics=batch[start:start+1000])
+# %% ../../nbs/60_release/00_tracking.ipynb #7a4b7010
+@patch
+def flush(self:_Log):
+    batch, self.waiting, self.sent = self.waiting, [], time.monotonic()
+    for start in range(0, len(batch), 1000): self.client.log_batch(self.run, metrics=batch[start:start+1000])
 
-    def end(self, state:str):
-        if self.client is not None: self._tell(self.flush); self._tell(self.client.set_terminated, self.run, state)
+@patch
+def _tell(self:_Log, call, *values):
+    import warnings
+    try: call(*values)
+    except Exception as error:
+        warnings.warn(f'metrics of this run did not reach MLflow ({type(error).__name__}); the work goes on')
 
-    def _tell(self, call, *values):
-        import warnings
-        try: call(*values)
-        except Exception as error:
-            warnings.warn(f'metrics of this run did not reach MLflow ({type(error).__name__}); the work goes on')
+@patch
+def end(self:_Log, state:str):
+    if self.client is not None: self._tell(self.flush); self._tell(self.client.set_terminated, self.run, state)
 
-# %% ../../nbs/60_release/00_tracking.ipynb #9686cb9c
+# %% ../../nbs/60_release/00_tracking.ipynb #3d9490fd
 def _start(name:str, parameters:dict|None, settings)->tuple:
     "A client and the id of a new run; (None, None) and a warning when MLflow cannot be reached."
     import warnings
@@ -92,6 +98,7 @@ def _start(name:str, parameters:dict|None, settings)->tuple:
         warnings.warn(f'nothing of {name} is logged: {error}')
         return None, None
 
+# %% ../../nbs/60_release/00_tracking.ipynb #1bbf853d
 @contextmanager
 def tracked_run(
     name:str,                  # what people call the run
@@ -105,6 +112,7 @@ def tracked_run(
     try: yield log; state = 'FINISHED'
     finally: log.end(state)
 
+# %% ../../nbs/60_release/00_tracking.ipynb #c69288e0
 def log_run(
     name:str,                  # what people call the run
     metrics:dict,              # {name: value}
