@@ -34,6 +34,7 @@ def _read_sqlite(path:Path, query:str, name:str)->list:
         raise WorkError(f"{path} cannot be read as MLflow's database ({error}): restore it, or remove it and register "
                         "again") from None
 
+# %% ../../nbs/60_release/05_registry.ipynb #ddc57f6d
 def _read_database(settings, query:str, name:str)->list:
     "The same from any other database SQLAlchemy knows."
     from sqlalchemy import inspect, text
@@ -53,6 +54,7 @@ def _authorisation(user:str, password:str)->dict:
     if user: return {'Authorization': 'Basic ' + b64encode(f'{user}:{password}'.encode()).decode()}
     return {'Authorization': f'Bearer {token}'} if token else {}
 
+# %% ../../nbs/60_release/05_registry.ipynb #60de0aec
 def _get(uri:str, call:str, **values)->dict:
     "The JSON answer of a tracking server; {} when what was asked for does not exist."
     from urllib.error import HTTPError, URLError
@@ -72,7 +74,7 @@ def _get(uri:str, call:str, **values)->dict:
         raise WorkError(f"the tracking server {address} does not answer ({getattr(error, 'reason', error)}): start it "
                         "or mend [tracking] uri") from None
 
-# %% ../../nbs/60_release/05_registry.ipynb #62c8d87e
+# %% ../../nbs/60_release/05_registry.ipynb #3891c79d
 def _paged(uri:str, call:str, key:str, **values):
     "All items of a paged answer."
     token = ''
@@ -82,6 +84,7 @@ def _paged(uri:str, call:str, key:str, **values):
         token = page.get('next_page_token')
         if not token: return
 
+# %% ../../nbs/60_release/05_registry.ipynb #8bda457d
 def _read_server(uri:str, query:str, name:str)->list:
     "Rows of one query from a tracking server."
     if query == 'models':
@@ -93,6 +96,7 @@ def _read_server(uri:str, query:str, name:str)->list:
     if query == 'versions': return [(v['version'], int(v.get('creation_timestamp', 0)), v.get('run_id')) for v in found]
     return [(v['version'], t['key'], t.get('value', '')) for v in found for t in v.get('tags', ())]
 
+# %% ../../nbs/60_release/05_registry.ipynb #8e694d0b
 def _read(settings, query:str, name:str='')->list:
     "Rows of one of `_queries`, from wherever the registry is kept."
     uri = settings.tracking_uri
@@ -107,6 +111,7 @@ def _named(model_name:str)->str:
         raise UserError(f"model name {model_name!r}: use letters, digits, '-', '_' and '.'")
     return model_name
 
+# %% ../../nbs/60_release/05_registry.ipynb #747e30e2
 def model_names(
     settings=None, # Settings; those of the working folder when None
 )->list[str]: # sorted
@@ -154,7 +159,14 @@ def _place(client, settings, artifact:Artifact, model_name:str)->tuple[str, str|
     client.set_terminated(run.info.run_id)
     return f'{run.info.artifact_uri}/artifact', run.info.run_id
 
-# %% ../../nbs/60_release/05_registry.ipynb #838e89d5
+def _add_version(client, settings, artifact:Artifact, model_name:str, tags:dict)->str:
+    "A new version that carries the artifact's digest, kind, name and folder as tags."
+    source, run = _place(client, settings, artifact, model_name)
+    own = dict(kind=artifact.kind, name=artifact.name, digest=artifact.digest, path=str(artifact.path))
+    tags = {k: str(v) for k, v in tags.items()} | own
+    return str(client.create_model_version(model_name, source, run, tags=tags).version)
+
+# %% ../../nbs/60_release/05_registry.ipynb #896b8aa8
 def register(
     artifact,          # an Artifact or its folder
     model_name:str,    # the name it is registered under
@@ -169,10 +181,7 @@ def register(
         known = [v['version'] for v in versions(_named(model_name), settings) if v['digest'] == artifact.digest]
         if not known:
             if model_name not in model_names(settings): client.create_registered_model(model_name)
-            source, run = _place(client, settings, artifact, model_name)
-            own = dict(kind=artifact.kind, name=artifact.name, digest=artifact.digest, path=str(artifact.path))
-            known = [str(client.create_model_version(model_name, source, run,
-                                                     tags={k: str(v) for k, v in (tags or {}).items()} | own).version)]
+            known = [_add_version(client, settings, artifact, model_name, tags or {})]
         if alias and get_aliases(model_name, settings).get(alias) != known[0]:
             client.set_registered_model_alias(model_name, alias, known[0])
     return known[0]
@@ -191,6 +200,7 @@ def _version(model_name:str, wanted:str, settings)->dict:
                       [a for r in rows for a in r['aliases']] + [r['version'] for r in rows], f'model {model_name}')
     return found[0]
 
+# %% ../../nbs/60_release/05_registry.ipynb #a0288ca7
 def promote(
     model_name:str, # a registered model
     version:str,    # a version or alias
@@ -239,6 +249,7 @@ def _fetch(row:dict, settings, root)->Artifact|None:
         artifact.path.rename(place/f'{artifact.name}-{artifact.short}')
     return find(row['digest'], root or settings.folder('artifacts'))
 
+# %% ../../nbs/60_release/05_registry.ipynb #1025a5fc
 def resolve(
     model_name:str,         # a registered model
     version:str='champion', # a version or alias
