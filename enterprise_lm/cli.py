@@ -221,7 +221,7 @@ def verify(
     folder = _target(target)
     problems, rows = check(folder), []
     if rerun and not problems:
-        from enterprise_lm.pipelines.runner import rerun as again
+        from enterprise_lm.pipelines.rerun import rerun as again
         rows = again(folder)
         problems = [f"{r['step']} handed on another {r['output']} when it was run again" for r in rows if not r['same']]
     def show(answer):
