@@ -10,6 +10,7 @@ import csv, math, time
 import torch
 from collections.abc import Callable
 from pathlib import Path
+from fastcore.basics import patch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 from ..core.errors import WorkError
@@ -24,6 +25,7 @@ def span(
     s = round(seconds)
     return f'{s // 3600}:{s // 60 % 60:02}:{s % 60:02}' if s >= 3600 else f'{s // 60}:{s % 60:02}'
 
+# %% ../../nbs/40_training/26_watch.ipynb #a65f5026
 def facts(
     loss:float,              # of the latest steps
     tokens_per_second:float, # since this start
@@ -33,37 +35,48 @@ def facts(
     return f'loss {loss:.3f} · {tokens_per_second:,.0f} tokens/s · {span(left)} left'
 
 # %% ../../nbs/40_training/26_watch.ipynb #5424dc93
+def _terminal_bar():
+    "A started rich bar on standard error with a column of text."
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    text = TextColumn('{task.fields[text]}')
+    bar = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), text,
+                   console=Console(stderr=True), transient=True)
+    bar.start()
+    return bar
+
 _page = '<div><progress value="{done}" max="{total}"></progress> {label} {done}/{total} · {text}</div>'
 
+# %% ../../nbs/40_training/26_watch.ipynb #cc317138
 class Bar:
     "A progress bar with a line of text, for the surface at hand; it disappears when it is closed."
     def __init__(self, label:str, total:int):
         self.label, self.total, self.bar, self.where, self.started = label, total, None, surface(), time.monotonic()
         if self.where == 'terminal':
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-            text = TextColumn('{task.fields[text]}')
-            self.bar = Progress(TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), text,
-                                console=Console(stderr=True), transient=True)
-            self.bar.start(); self.task = self.bar.add_task(label, total=total, text='')
+            self.bar = _terminal_bar()
+            self.task = self.bar.add_task(label, total=total, text='')
 
     def render(self, done:int, text:str)->str:
         return _page.format(label=self.label, done=done, total=self.total, text=text)
 
-    def show(self, page:str):
-        "Show HTML in place of what was there; a training of less than a second shows nothing."
-        from IPython.display import HTML, display
-        if self.bar: self.bar.update(HTML(page))
-        elif page and time.monotonic() - self.started > 1: self.bar = display(HTML(page), display_id=True)
+# %% ../../nbs/40_training/26_watch.ipynb #ac599ffa
+@patch
+def show(self:Bar, page:str):
+    "Show HTML in place of what was there; a training of less than a second shows nothing."
+    from IPython.display import HTML, display
+    if self.bar: self.bar.update(HTML(page))
+    elif page and time.monotonic() - self.started > 1: self.bar = display(HTML(page), display_id=True)
 
-    def update(self, done:int, text:str, **values):
-        note_progress(self.label, done, self.total, unit='steps', **values)
-        if self.where == 'terminal': self.bar.update(self.task, completed=done, text=text)
-        if self.where == 'notebook': self.show(self.render(done, text))
+@patch
+def update(self:Bar, done:int, text:str, **values):
+    note_progress(self.label, done, self.total, unit='steps', **values)
+    if self.where == 'terminal': self.bar.update(self.task, completed=done, text=text)
+    if self.where == 'notebook': self.show(self.render(done, text))
 
-    def close(self):
-        if self.where == 'terminal': self.bar.stop()
-        if self.where == 'notebook': self.show('')
+@patch
+def close(self:Bar):
+    if self.where == 'terminal': self.bar.stop()
+    if self.where == 'notebook': self.show('')
 
 # %% ../../nbs/40_training/26_watch.ipynb #d40d6f60
 def alarm(
@@ -105,13 +118,6 @@ class Watch(Callback):
     def on_train_start(self, trainer, module):
         self.bar, self.clock, self.before = Bar(self.label, self.total), time.monotonic(), (self.tokens, self.seconds)
 
-    def read(self):
-        "Turn unread losses into numbers and look at them."
-        self.pending = [l if isinstance(l, float) else l.item() for l in self.pending]
-        means = [r['loss'] for r in self.rows]
-        first, recent = (sum(part) / 5 for part in (means[:5], means[-5:])) if len(means) >= 10 else (None, None)
-        alarm(self.step, self.pending, first, recent, self.learning_rate)
-
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
         now = time.monotonic()
         self.seconds, self.clock = self.seconds + now - self.clock, now
@@ -122,21 +128,32 @@ class Watch(Callback):
         if last or ((batch_idx + 1) % trainer.accumulate_grad_batches == 0 and trainer.global_step % self.every == 0):
             self.add_row(trainer, module, batch_idx)
 
-    def add_row(self, trainer, module, batch_idx):
-        self.read()
-        loss, rate = sum(self.pending) / len(self.pending), module.lr_schedulers().get_last_lr()[0]
-        row = dict(step=trainer.global_step, epoch=self.loader.batches[batch_idx][0], loss=loss, learning_rate=rate,
-                   gradient_norm=module.gradient_norm.item())
-        self.rows, self.pending = self.rows + [row], []
-        speed = (self.tokens - self.before[0]) / max(self.seconds - self.before[1], 1e-9)
-        left = self.seconds / trainer.global_step * (self.total - trainer.global_step)
-        self.bar.update(trainer.global_step, facts(row['loss'], speed, left), loss=row['loss'], tokens_per_second=speed,
-                        seconds_left=left)
-        if self.on_metrics: self.on_metrics(row['step'], {k: v for k, v in row.items() if k != 'step'})
-
     def on_train_end(self, trainer, module): self.bar.close()
     def on_exception(self, trainer, module, exception):
         if self.bar: self.bar.close()
+
+# %% ../../nbs/40_training/26_watch.ipynb #5b93d935
+@patch
+def read(self:Watch):
+    "Turn unread losses into numbers and look at them."
+    self.pending = [l if isinstance(l, float) else l.item() for l in self.pending]
+    means = [r['loss'] for r in self.rows]
+    first, recent = (sum(part) / 5 for part in (means[:5], means[-5:])) if len(means) >= 10 else (None, None)
+    alarm(self.step, self.pending, first, recent, self.learning_rate)
+
+@patch
+def add_row(self:Watch, trainer, module, batch_idx):
+    "Make a row of the losses since the last one, and show it."
+    self.read()
+    loss, rate = sum(self.pending) / len(self.pending), module.lr_schedulers().get_last_lr()[0]
+    row = dict(step=trainer.global_step, epoch=self.loader.batches[batch_idx][0], loss=loss, learning_rate=rate,
+               gradient_norm=module.gradient_norm.item())
+    self.rows, self.pending = self.rows + [row], []
+    speed = (self.tokens - self.before[0]) / max(self.seconds - self.before[1], 1e-9)
+    left = self.seconds / trainer.global_step * (self.total - trainer.global_step)
+    self.bar.update(trainer.global_step, facts(row['loss'], speed, left), loss=row['loss'], tokens_per_second=speed,
+                    seconds_left=left)
+    if self.on_metrics: self.on_metrics(row['step'], {k: v for k, v in row.items() if k != 'step'})
 
 # %% ../../nbs/40_training/26_watch.ipynb #325b77ce
 def write_rows(
@@ -149,6 +166,7 @@ def write_rows(
         writer = csv.DictWriter(file, names, lineterminator='\n')
         writer.writeheader(); writer.writerows(sorted(rows, key=lambda r: r['step']))
 
+# %% ../../nbs/40_training/26_watch.ipynb #290cd24a
 def draw_curves(
     path,                   # a .png file
     rows:list[dict],        # from `Watch`
@@ -178,6 +196,7 @@ def measure_flops(
         best = min(best, time.perf_counter() - start)
     return 2 * size ** 3 / best
 
+# %% ../../nbs/40_training/26_watch.ipynb #6c888dae
 def measure_speed(
     watch:Watch,       # after training
     model:nn.Module,   # what was trained
