@@ -10,6 +10,7 @@ import math, torch
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from fastcore.basics import patch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 from .batches import Batches
@@ -38,7 +39,7 @@ def looking(
         with torch.no_grad(): yield model
     finally: model.train(training); set_random_state(state)
 
-# %% ../../nbs/40_training/27_select.ipynb #4bb41be0
+# %% ../../nbs/40_training/27_select.ipynb #1eaaaa30
 class Select(Callback):
     "Validates, keeps the best weights in `best.pt`, and stops when patience or target says so."
     def __init__(self,
@@ -71,15 +72,18 @@ class Select(Callback):
         if self.on_metrics:
             self.on_metrics(trainer.global_step, {f'validation_{name}': value for name, value in metrics.items()})
 
-    def judge(self, value:float, module):
-        "Keep the weights if they are the best so far, and decide whether to stop."
-        self.waited += 1
-        if value > self.best:
-            self.best, self.waited = value, 0
-            write_whole(self.path, lambda file: torch.save(module.model.state_dict(), file))
-        reached = self.options.target is not None and value >= self.sign * self.options.target
-        self.stopped = reached or bool(self.options.patience and self.waited >= self.options.patience)
+# %% ../../nbs/40_training/27_select.ipynb #4bb41be0
+@patch
+def judge(self:Select, value:float, module):
+    "Keep the weights if they are the best so far, and decide whether to stop."
+    self.waited += 1
+    if value > self.best:
+        self.best, self.waited = value, 0
+        write_whole(self.path, lambda file: torch.save(module.model.state_dict(), file))
+    reached = self.options.target is not None and value >= self.sign * self.options.target
+    self.stopped = reached or bool(self.options.patience and self.waited >= self.options.patience)
 
-    def restore(self, model:nn.Module):
-        "Put the best weights into `model`."
-        if self.path.exists(): model.load_state_dict(torch.load(self.path, map_location='cpu', weights_only=True))
+@patch
+def restore(self:Select, model:nn.Module):
+    "Put the best weights into `model`."
+    if self.path.exists(): model.load_state_dict(torch.load(self.path, map_location='cpu', weights_only=True))
