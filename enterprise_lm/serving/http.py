@@ -16,9 +16,7 @@ from ..core.errors import UserError
 from . import schemas
 from .schemas import ApiError, explain, read_json
 
-# %% ../../nbs/70_serving/45_http.ipynb #a4a2a7ab
-body_seconds = 10.
-
+# %% ../../nbs/70_serving/45_http.ipynb #e446c17b
 def _check_headers(request:Request):
     "Refuse a body that is not plain JSON before a byte of it is read."
     kind, _, more = request.headers.get('content-type', '').partition(';')
@@ -29,6 +27,9 @@ def _check_headers(request:Request):
         raise ApiError(415, 'unsupported_media_type', 'send JSON in UTF-8')
     if request.headers.get('content-encoding', 'identity').lower() != 'identity':
         raise ApiError(415, 'unsupported_media_type', 'send the body without content-encoding')
+
+# %% ../../nbs/70_serving/45_http.ipynb #a4a2a7ab
+body_seconds = 10.
 
 async def read_body(
     request:Request,         # with its body unread
@@ -59,6 +60,7 @@ class _JsonRequest(Request):
         return self._body
     async def json(self): return read_json(await self.body())
 
+# %% ../../nbs/70_serving/45_http.ipynb #aec36440
 class JsonRoute(APIRoute):
     "A route whose body is read with care; the application's state holds the settings."
     def get_route_handler(self):
@@ -81,6 +83,7 @@ def _fields(request:Request)->list[str]:
     model = request.app.state.bodies.get(request.scope['path'])
     return list(model.model_fields) if model else []
 
+# %% ../../nbs/70_serving/45_http.ipynb #b9b39067
 def install_errors(
     app:FastAPI, # whose routes are JsonRoutes and whose state.bodies names the request models
 ):
@@ -97,6 +100,7 @@ def install_errors(
         word, message = _words.get(error.status_code, ('invalid_request', 'the request cannot be answered'))
         return _answer(ApiError(error.status_code, word, message, headers=dict(error.headers or {})))
 
+# %% ../../nbs/70_serving/45_http.ipynb #23094882
 error_answers = {status: dict(model=schemas.ErrorAnswer, description=text) for status, text in {
     400: 'Not JSON, or no model fits', 404: 'No such model', 408: 'The body came too slowly',
     413: 'The body is too large', 415: 'Not application/json', 422: 'A field is wrong',
