@@ -82,7 +82,7 @@ def show_table(
     table = Table(title=title or None, title_justify='left', box=None, pad_edge=False, header_style='bold')
     for key in (rows[0] if rows else {}): table.add_column(key.replace('_', ' '), overflow='fold')
     for row in rows: table.add_row(*(_cell(v) for v in row.values()))
-    Console(highlight=False).print(table if rows else f'{title}: none')
+    Console(highlight=False, force_terminal=sys.stdout.isatty()).print(table if rows else f'{title}: none')
 
 def _cell(value)->str:
     if value is None: return '–'
