@@ -115,7 +115,7 @@ def _read_part(path:Path)->list[dict]|None:
     except (ValueError, KeyError, TypeError): return None
     return [json.loads(line) for line in body.decode().split('\n') if line] if whole else None
 
-# %% ../../nbs/70_serving/10_batch.ipynb #4d3abb46
+# %% ../../nbs/70_serving/10_batch.ipynb #215f4688
 def _keep_or_clear(folder:Path, key:str):
     "Keep the parts of the same job; throw away, and say so, those of another."
     note = folder/'job.txt'
@@ -128,6 +128,7 @@ def _keep_or_clear(folder:Path, key:str):
     note.with_suffix('.tmp').write_text(key)
     note.with_suffix('.tmp').replace(note)
 
+# %% ../../nbs/70_serving/10_batch.ipynb #4d3abb46
 def _open_journal(folder:Path, key:str)->int:
     "Make the journal's folder ready for this job, and hold it for this process; returns the descriptor that holds it."
     import fcntl
