@@ -9,7 +9,7 @@ __all__ = ['readable', 'Predictor']
 import threading
 import numpy as np
 from fastcore.basics import patch
-from ..core.artifact import load
+from ..core.artifact import load as load_artifact
 from ..core.errors import UserError, WorkError
 from ..core.settings import get_settings
 from ..release.registry import resolve, versions
@@ -34,7 +34,7 @@ class Predictor:
     ):
         if artifact is None and model is None:
             raise UserError("Predictor needs a model artifact: give its folder, or use Predictor.load(name)")
-        self.artifact = load(artifact, 'model') if artifact is not None else None
+        self.artifact = load_artifact(artifact, 'model') if artifact is not None else None
         if model is None:
             from enterprise_lm.models.family import load_model
             model = load_model(self.artifact)
