@@ -13,6 +13,7 @@ from fastcore.basics import patch
 import enterprise_lm
 from ..core.artifact import check_folder, data_digest, environment, file_digest, path_digest
 from ..core.settings import Settings
+from ..data.subjects import erased_subjects
 from .parameters import Parameter, contract, read_notebook
 from .seal import save_json
 
@@ -36,7 +37,10 @@ def settings_digest(
     settings:Settings, # the workspace's
 )->str: # 64 hex digits
     "Return the digest of the settings that can change a result."
-    return data_digest({s: vars(getattr(settings, s)) for s in ('data', 'training', 'evaluation', 'release')})
+    used = {s: dict(vars(getattr(settings, s))) for s in ('data', 'privacy', 'training', 'evaluation', 'release')}
+    for name in ('processes', 'engine'): used['data'].pop(name)
+    policy = settings.root/settings.privacy.policy
+    return data_digest([used, sorted(erased_subjects(settings)), file_digest(policy) if policy.is_file() else ''])
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #6b5ba1ff
 def _read_digest(place)->str:
