@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from ..data.privacy import redact
 from .parameters import handed_on, hide, read_notebook
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #aa4fef57
@@ -107,24 +108,26 @@ def _child(order:dict, writer):
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #103cd933
 class _Log(threading.Thread):
-    "Copies a pipe into a log file, without secrets; `tail` holds its last lines."
+    "Copies a pipe into a log file, without secrets and personal data; `tail` holds its last lines."
     def __init__(self, reader, path, secrets):
         super().__init__(daemon=True)
-        self.reader, self.path, self.secrets, self.tail = reader, path, secrets, deque(maxlen=15)
+        self.reader, self.path, self.secrets, self.tail, self.full = reader, path, secrets, deque(maxlen=15), False
         self.start()
 
     def run(self):
         rest = b''
-        with open(self.path or os.devnull, 'a', encoding='utf-8') as log:
-            while block := os.read(self.reader.fileno(), 65536):
-                *lines, rest = (rest + block).split(b'\n')
-                for line in lines: self.note(log, line + b'\n')
-                log.flush()
-            if rest: self.note(log, rest)
+        while block := os.read(self.reader.fileno(), 65536):
+            *lines, rest = (rest + block).split(b'\n')
+            self.note(*(line + b'\n' for line in lines))
+        self.note(*[rest] * bool(rest))
 
-    def note(self, log, line:bytes):
-        text = hide(line.decode('utf-8', 'replace'), self.secrets)
-        log.write(text); self.tail.append(text.rstrip())
+    def note(self, *lines:bytes):
+        texts = [redact(hide(line.decode('utf-8', 'replace'), self.secrets)) for line in lines]
+        self.tail.extend(text.rstrip() for text in texts)
+        try:
+            if self.full or not self.path: return
+            with open(self.path, 'a', encoding='utf-8') as log: log.writelines(texts)
+        except OSError: self.full = True
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #b7f591b9
 @dataclass
@@ -160,6 +163,22 @@ def _failure(output:Path, tail)->tuple[str, str]:
     last = _last('\n'.join(error['traceback']))
     return f"{error['ename']}: {words} (cell {number})", f"{_last(cell['source'])}\n\n{last}"
 
+# %% ../../nbs/85_pipelines/15_step.ipynb #00420efb
+def _write_notebook(path:Path, notebook:dict):
+    draft = Path(f'{path}.{os.getpid()}.tmp')
+    draft.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    draft.replace(path)
+
+def _redact_words(path:Path):
+    "Take personal data out of what the cells of an executed notebook printed and raised."
+    notebook = json.loads(path.read_text(encoding='utf-8'))
+    before = json.dumps(notebook)
+    for output in (o for c in notebook['cells'] for o in c.get('outputs', [])):
+        for key in {'stream': ('text',), 'error': ('evalue', 'traceback')}.get(output['output_type'], ()):
+            words = output[key]
+            output[key] = redact(words) if isinstance(words, str) else redact('\0'.join(words)).split('\0')
+    if json.dumps(notebook) != before: _write_notebook(path, notebook)
+
 # %% ../../nbs/85_pipelines/15_step.ipynb #b47ee55f
 def _note_death(output:Path, sentence:str, tail)->str:
     "Write into the executed notebook that its process died, with the last lines of the log; returns the cell's source."
@@ -170,9 +189,7 @@ def _note_death(output:Path, sentence:str, tail)->str:
                                     traceback=[*tail, sentence]))
         cell['metadata']['papermill'] |= dict(status='failed', exception=True)
     notebook['metadata'].setdefault('papermill', {})['exception'] = True
-    draft = Path(f'{output}.{os.getpid()}.tmp')
-    draft.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    draft.replace(output)
+    _write_notebook(output, notebook)
     return f'cell {number}' if number else ''
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #c77fea79
@@ -188,6 +205,7 @@ def _finish(order:dict, code:int, ended:str, seconds:float, log:_Log, limit)->Ou
     "The outcome of a process that has ended."
     output = Path(order['output'])
     if not output.exists(): shutil.copyfile(order['notebook'], output)
+    _redact_words(output)
     if not ended and code == 0: return Outcome('done', seconds, outputs=handed_on(output))
     if not ended and code == 1: return Outcome('failed', seconds, *_failure(output, log.tail))
     sentence = {'timeout': f'the step was stopped after its time limit of {limit:g} s' if limit else '',
