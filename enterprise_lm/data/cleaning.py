@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['steps', 'fix_form', 'fix_encoding', 'drop_hidden', 'fix_spaces', 'fix_width', 'fix_numbers', 'fix_compatible',
-           'fix_punctuation', 'Clean', 'clean', 'cleaning_report', 'visible', 'shorten_around']
+           'fix_punctuation', 'until_stable', 'Clean', 'clean', 'cleaning_report', 'visible', 'shorten_around']
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #06ff7641
 import re, unicodedata
@@ -161,8 +161,11 @@ steps = {'encoding': fix_encoding, 'hidden': drop_hidden, 'form': fix_form, 'wid
 _levels = {'safe': ('encoding', 'hidden', 'form', 'width', 'spaces'),
            'full': ('encoding', 'hidden', 'form', 'width', 'compatible', 'punctuation', 'numbers', 'spaces')}
 
-def _until_stable(text:str, used:list)->tuple[str, list[str]]:
-    "The text after `used` ((name, function)) until nothing changes, and the names of those that changed it."
+def until_stable(
+    text:str,  # any text
+    used:list, # steps as (name, function)
+)->tuple[str, list[str]]: # the text, and the names of the steps that changed it
+    "Return the text after `used`, again and again until nothing changes (fifty rounds at most), and what changed it."
     changed = {}
     for _ in range(50):
         before = text
@@ -200,7 +203,7 @@ class Clean:
 
     def __call__(self, batch:dict)->dict:
         used = self._steps()
-        done = [(t, []) if t is None else _until_stable(t, used) for t in batch[self.column]]
+        done = [(t, []) if t is None else until_stable(t, used) for t in batch[self.column]]
         before = batch.get('changed') or [''] * len(done)
         return batch | {self.column: [t for t, _ in done], 'changed': [','.join(filter(None, (b, *c))) for b, (_, c) in zip(before, done)]}
 
@@ -211,7 +214,7 @@ def clean(
     **fields,          # as in `Clean`
 )->str: # clean
     "Return `text` in one written form; the same text in, the same bytes out, and cleaning it again changes nothing."
-    return _until_stable(text, Clean(level, **fields)._steps())[0]
+    return until_stable(text, Clean(level, **fields)._steps())[0]
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #6cdaaf04
 def cleaning_report(
