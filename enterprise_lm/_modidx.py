@@ -910,6 +910,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                    'enterprise_lm/data/languages.py'),
                                               'enterprise_lm.data.languages.Languages.__post_init__': ( '10_data/languages.html#languages.__post_init__',
                                                                                                         'enterprise_lm/data/languages.py'),
+                                              'enterprise_lm.data.languages._by_letters': ( '10_data/languages.html#_by_letters',
+                                                                                            'enterprise_lm/data/languages.py'),
                                               'enterprise_lm.data.languages._by_model': ( '10_data/languages.html#_by_model',
                                                                                           'enterprise_lm/data/languages.py'),
                                               'enterprise_lm.data.languages._by_words': ( '10_data/languages.html#_by_words',
