@@ -82,14 +82,14 @@ _marks = {codecs.BOM_UTF32_LE: 'utf-32', codecs.BOM_UTF32_BE: 'utf-32', codecs.B
 
 _common = frozenset('的一是不了人我在有他這这個个們们中來来上大為为和國国地到以說说時时要就出會会可也你對对生能而子那得於于着下自之年過过發发後后作里裡請请您')
 
-def _chinese(head:bytes)->str:
-    "Which Chinese encoding reads `head` as common characters; '' when none reads it at all."
-    shares = {}
+def _chinese(head:bytes)->tuple[str, float]:
+    "The Chinese encoding that reads `head` as common characters, and their share; '' when none reads it at all."
+    shares = {'': -1.}
     for name in ('gb18030', 'big5'):
         try: text = codecs.getincrementaldecoder(name)().decode(head)
         except UnicodeDecodeError: continue
-        shares[name] = sum(c in _common for c in text)
-    return max(shares, key=shares.get) if shares else ''
+        shares[name] = sum(c in _common for c in text) / max(1, sum(c > '\x7f' for c in text))
+    return max(shares.items(), key=lambda found: found[1])
 
 def guess_encoding(
     head:bytes, # the beginning of a file, some ten kilobytes
@@ -101,8 +101,8 @@ def guess_encoding(
     if max(even, odd) > len(head) / 5 and min(even, odd) < max(even, odd) / 10: return 'utf-16-be' if even > odd else 'utf-16-le'
     if head.count(0) or sum(b < 32 and b not in b'\t\n\r\f\x1b' for b in head[:8192]) > len(head[:8192]) / 20: return ''
     try: codecs.getincrementaldecoder('utf-8')().decode(head); return 'utf-8'
-    except UnicodeDecodeError: runs = re.findall(rb'[\x80-\xff]+', head)
-    return sum(len(r) > 1 for r in runs) > len(runs) / 2 and _chinese(head) or 'cp1252'
+    except UnicodeDecodeError: runs, (name, share) = re.findall(rb'[\x80-\xff]+', head), _chinese(head)
+    return name if name and (share > .1 or sum(len(r) > 1 for r in runs) > len(runs) / 2) else 'cp1252'
 
 # %% ../../nbs/10_data/00_files.ipynb #961f17e2
 def open_bytes(

@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from ..core.artifact import canonical, file_digest, load
+from ..core.artifact import canonical, data_digest, file_digest, load, path_digest
 from ..core.errors import UserError, unknown
 from ..core.progress import track
+from .databases import database_name, hub_records, hub_source, is_sql, saved_dataset, split_source, sql_records
+from .docstrings import docstring_files
 from .files import Record, find_files, records, skipped_files, source_path
 from .samples import is_sample, sample_records
 
@@ -52,9 +54,10 @@ def _numbered(rows:Iterable)->Iterator[Record]:
         if not isinstance(values, Mapping): raise UserError(f"row {number} of the data is a {type(values).__name__}: give a path, or rows such as {{'text': …, 'label': …}}")
         yield Record(number, dict(values))
 
-def _open_rows(rows:Iterable, name:str='rows')->list[Opened]:
-    counted = _Counted(_numbered(rows))
-    return [Opened(name, counted.digest, counted)]
+def _open_stream(name:str, stream:Iterable[Record], first=(), notes=())->Opened:
+    "Records without a file, known by `first` and their values."
+    counted = _Counted(stream, first)
+    return Opened(name, counted.digest, counted, list(notes))
 
 # %% ../../nbs/10_data/11_sources.ipynb #7fe12fdb
 def _arrow_records(path:Path)->Iterator[Record]:
@@ -72,6 +75,20 @@ def _open_corpus(path:Path, side:str)->list[Opened]:
     if side and side not in splits: raise unknown('split', side, splits, corpus.name)
     return [Opened(f'{corpus.name}/{s}', splits[s], _arrow_records(corpus.file(f'{s}.arrow'))) for s in splits if side in ('', s)]
 
+# %% ../../nbs/10_data/11_sources.ipynb #b38bc573
+def _open_sql(url:str, query:str)->list[Opened]:
+    notes = [] if 'order by' in query.lower() else ['the query has no ORDER BY: its rows may come in another order next time, and then row numbers and digest differ']
+    return [_open_stream(f'{database_name(url)}#{data_digest(query)[:8]}', sql_records(url, query), [query], notes)]
+
+def _open_hub(source:str)->list[Opened]:
+    name = hub_source(source)['name']
+    return [_open_stream(f'{name}/{split}', rows, [source]) for split, rows in hub_records(source)]
+
+def _open_saved(path:Path)->list[Opened]:
+    "The splits of a folder that the library `datasets` saved."
+    digest = path_digest(path)
+    return [Opened(f'{path.name}/{split}'.rstrip('/'), data_digest([digest, split]), rows) for split, rows in saved_dataset(path)]
+
 # %% ../../nbs/10_data/11_sources.ipynb #d518962e
 _slow = 20_000_000  # bytes that take more than a moment
 
@@ -82,26 +99,42 @@ def _open_file(path:Path, name:str, **options)->Opened:
 def _open_files(source, format:str, **options)->list[Opened]:
     "The files behind a path, a folder or a pattern."
     opened, skipped = [_open_file(p, n, format=format, **options) for p, n in find_files(source, format)], skipped_files(source, format)
-    if skipped: opened[0].notes.append(f"not read, since their endings say nothing: {', '.join(skipped[:5])}{f' and {len(skipped) - 5} more' if len(skipped) > 5 else ''}")
+    more = f' and {len(skipped) - 5} more' if len(skipped) > 5 else ''
+    if skipped: opened[0].notes.append(f"not read, since the ending names no format: {', '.join(skipped[:5])}{more}")
     return opened
 
+def _open_path(source, **options)->list[Opened]:
+    "Whatever lies at a path: an artifact, a saved data set, files."
+    place, _, side = str(source).partition('#')
+    path = source_path(place)
+    if (path/'manifest.json').is_file(): return _open_corpus(path, side)
+    if any((path/f).is_file() for f in ('dataset_dict.json', 'state.json')): return _open_saved(path)
+    return _open_files(source, **options)
+
 # %% ../../nbs/10_data/11_sources.ipynb #ebeda3aa
+def _named(source:str)->list[Opened]|None:
+    "What a word with :// stands for; None for a path."
+    if is_sample(source): return [Opened(n, data_digest([r.values for r in rows]), rows) for n, rows in sample_records(source)]
+    if is_sql(source): return _open_sql(*split_source(source))
+    if source.startswith('hub://'): return _open_hub(source)
+    if source.startswith('docstrings://'): return [Opened(n, file_digest(p), rows) for p, n, rows in docstring_files(source)]
+    scheme = source.partition('://')[0]
+    if scheme.isidentifier() and '://' in source and not source_path(source).exists():
+        raise UserError(f"a source cannot begin with {scheme}://: save the page or table to a file and give its path, or use sample://, hub://, docstrings:// or a database address")
+
 def open_sources(
-    source,                 # a path, folder, pattern, sample://…, corpus folder (or path#split), rows, or a list of these
+    source,                 # a path, folder or pattern, sample://…, hub://…, docstrings://…, 'sqlite:///…#SELECT …', a corpus (or path#split), rows, or a list of these
     format:str='',          # of files; '' goes by each file's ending
     encoding:str='utf-8',   # of text files
     columns:list|None=None, # names of the cells of a csv, tsv or txt file without a header
     unit:str='document',    # of Markdown and HTML: 'document' or 'section'
+    query:str='',           # one SELECT, when `source` is a database address without one
 )->list[Opened]: # one for each file, table or list of rows
     "Return `source` opened; raises `UserError` when there is nothing that can be read."
     options = dict(format=format, encoding=encoding, columns=columns, unit=unit)
     if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
         return [opened for s in source for opened in open_sources(s, **options)]
-    if is_sample(source):
-        return [Opened(n, hashlib.sha256(canonical([r.values for r in rows])).hexdigest(), rows) for n, rows in sample_records(source)]
-    if isinstance(source, str | Path):
-        place, _, side = str(source).partition('#')
-        if (source_path(place)/'manifest.json').is_file(): return _open_corpus(source_path(place), side)
-        return _open_files(source, **options)
+    if query and isinstance(source, str): return _open_sql(source, query)
+    if isinstance(source, str | Path): return isinstance(source, str) and _named(source) or _open_path(source, **options)
     if not isinstance(source, Iterable) or isinstance(source, bytes): raise UserError(f"data is a {type(source).__name__}: give a path, a sample:// name or rows")
-    return _open_rows(source)
+    return [_open_stream('rows', _numbered(source))]
