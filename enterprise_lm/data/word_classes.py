@@ -15,7 +15,7 @@ _pronouns = dict(
     en='i you he she it we they me him her us them mine yours hers ours theirs myself yourself himself herself itself ourselves '
        'yourselves themselves this that these those who whom whose somebody someone something anybody anyone anything nobody '
        'everyone everybody everything nothing none each other another',
-    zh='我 你 您 他 她 它 我们 你们 您们 他们 她们 它们 咱们 自己 大家 本人 谁 什么 这 那 这个 那个 这些 那些 这里 那里 这儿 那儿 哪 哪个 哪些 哪里')
+    zh='我 你 您 他 她 它 我们 你们 您们 他们 她们 它们 咱们 自己 大家 本人 谁 什么 这 那 这个 那个 这些 那些 这里 那里 这儿 那儿 啥 哪 哪个 哪些 哪里')
 _small = dict(
     en='a an the my your his its our their of in on at by for with from to into onto over under up down out off about above below '
        'across after against along among around as before behind beside besides between beyond despite during except inside '
@@ -74,7 +74,7 @@ _adjectives = dict(
        'necessary new nice normal old online open orange original overseas partial particular patient physical pink possible '
        'previous private proper public purple quick quiet rainy real recent red regular remote responsible right rough safe '
        'separate short shut sick silent similar simple single slow small smart soft sorry special specific standard steady strange strong sturdy '
-       'sudden sure tall temporary thick thin tiny tired torn total true typical unable unhappy unused urgent useful usual '
+       'sudden sure straight flat round tall temporary thick thin tiny tired torn total true typical unable unhappy unused urgent useful usual '
        'valid visible warm weak weekly wet white whole wide wireless wrong yearly yellow young better best worse worst brighter easier '
        'longer shorter cheaper older newer larger smaller higher lower lowest highest faster clearer',
     zh='大 小 多 少 高 低 长 短 新 旧 好 坏 快 慢 早 晚 亮 暗 热 冷 暖 红 橙 黄 绿 蓝 紫 白 黑 灰 贵 便宜 方便 麻烦 简单 复杂 重要 正常 异常 清楚 明显 '
@@ -84,7 +84,7 @@ _adjectives = dict(
 # %% ../../nbs/10_data/74_word_classes.ipynb #90ea6f97
 _irregular = ('became begun broke broken brought built bought came chose chosen cost cut fell fallen felt found forgot forgotten '
               'froze frozen got gotten gave given went gone grew grown hung heard held kept knew known learnt led left let lost '
-              'made meant paid put ran read said saw seen sold sent set shone shut sat slept spoke spoken spent stood stuck took '
+              'made meant paid put ran read said saw seen shown sold sent set shone shut sat slept spoke spoken spent stood stuck took '
               'taken told thought threw thrown understood woke worn wrote written withdrew withdrawn lay lain burnt bent drew drawn ate eaten bore')
 
 def _forms(verb:str)->set[str]:
@@ -97,26 +97,31 @@ def _forms(verb:str)->set[str]:
 
 @lru_cache(maxsize=None)
 def word_class(
-    name:str,          # 'pronoun', 'small', 'verb' or 'adjective'
+    name:str,          # 'pronoun', 'small', 'verb', 'adjective', or 'past' for English verb forms of the past
     language:str='en', # 'en' or 'zh'
 )->frozenset: # the words, lower case; English verbs in all their forms
     "Return the words of a class; raises `UserError` for a class or language there is no list of."
-    classes = dict(pronoun=_pronouns, small=_small, verb=_verbs, adjective=_adjectives)
+    classes = dict(pronoun=_pronouns, small=_small, verb=_verbs, adjective=_adjectives, past=dict(en=_irregular))
     if name not in classes: raise unknown('word class', name, classes)
     if language not in classes[name]: raise unknown('language', language, classes[name], f'the list of {name}s')
     words = set(classes[name][language].split())
     if (name, language) == ('verb', 'en'): words = set().union(*map(_forms, words)) | set(_irregular.split())
+    if name == 'past': words = (words | {w for w in word_class('verb') if w.endswith('ed')}) - set(_verbs['en'].split())
     return frozenset(words)
 
 # %% ../../nbs/10_data/74_word_classes.ipynb #827a62a3
 _not_plural = frozenset('address access always analysis as basis bus canvas gas gps glass its lens less news plus previous process '
                         'series status this thus usb wireless yes loss pass class success express press business dress chaos bonus focus'.split())
 
+_irregular_plurals = dict(leaves='leaf', shelves='shelf', lives='life', halves='half', knives='knife', wives='wife', children='child',
+                          feet='foot', men='man', women='woman', mice='mouse', teeth='tooth', goods='goods')
+
 def singular(
     word:str, # an English word
 )->str: # its singular, lower case
     "Return the singular of an English noun by its spelling."
     low = word.casefold()
+    if low in _irregular_plurals: return _irregular_plurals[low]
     if low in _not_plural or len(low) < 4 or not low.endswith('s') or low.endswith(('ss', 'us', 'is')): return low
     if low.endswith('ies') and len(low) > 4: return low[:-3] + 'y'
     if low.endswith(('ches', 'shes', 'sses', 'xes', 'zes')): return low[:-2]
