@@ -8,6 +8,7 @@ __all__ = ['HeldIndex', 'find_leakage']
 # %% ../../nbs/10_data/46_leakage.ipynb #654c68d3
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from fastcore.basics import patch
 from ..core.errors import UserError
 from ..core.text import count_words
 from .duplicates import _Shingles, _parts
@@ -68,8 +69,6 @@ def _best(index:HeldIndex, sketches:Sketches)->dict:
     return best
 
 # %% ../../nbs/10_data/46_leakage.ipynb #67bb3a4a
-from fastcore.basics import patch
-
 @patch
 def find(
     self:HeldIndex,

@@ -37,7 +37,7 @@ def _tables():
     for c in range(0x20000):
         category = unicodedata.category(chr(c))
         if category[0] in 'LN': kind[c], code[c] = 1, _folded(c)
-        elif category[0] == 'S' or chr(c) in '#%&@': kind[c], code[c] = 2, _folded(c)
+        elif category in ('Sc', 'So') or chr(c) in '#%&@+<>': kind[c], code[c] = 2, _folded(c)
     for first, last in _single: kind[first:last + 1][kind[first:last + 1] == 1] = 2
     kind[0x20000:0x40000] = kind[0] = 2
     code = _mix(code + np.uint64(1))
