@@ -14,7 +14,7 @@ from ..core.errors import UserError, unknown
 from ..core.text import script, words
 
 # %% ../../nbs/10_data/35_rules.ipynb #bffcec42
-characters_per_word = 1.5  # Han or kana characters that make up a word
+characters_per_word = 1.7  # Han or kana characters that make up a word
 _asian = re.compile('[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]')
 _latin = re.compile('[A-Za-z\xc0-\u052f]')
 
