@@ -75,7 +75,8 @@ def how_many(rate:float, words:int)->int:
 # %% ../../nbs/10_data/81_edits.ipynb #2628bd74
 def _without(text:str, start:int, end:int)->tuple[int, int]:
     "The span to cut so that no double space is left, nor one before a comma."
-    if start and text[start - 1] == ' ' and (end == len(text) or not text[end].isalnum()): return start - 1, end
+    if not text[:start].strip(): end += len(re.match(r'[,，、]?\s*', text[end:])[0])
+    elif text[start - 1] == ' ' and (end == len(text) or not text[end].isalnum()): return start - 1, end
     return (start, end + 1) if end < len(text) and text[end] == ' ' and (not start or text[start - 1].isspace()) else (start, end)
 
 @dataclass(frozen=True)
