@@ -72,7 +72,8 @@ def english_counts(
 )->dict[str, Counter]: # {term in the singular: {form as written: mentions}}
     "Return the English candidates of `texts` with their forms."
     runs = [run for t in texts for run in english_runs(t)]
-    verbs, adjectives, forms = word_class('verb') - noun_forms(runs), word_class('adjective'), defaultdict(Counter)
+    nouns, forms = noun_forms(runs), defaultdict(Counter)
+    verbs, adjectives = word_class('verb') - nouns, word_class('adjective') - nouns
     words = Counter(w.casefold() for run in runs for w, _ in run)
     for run in runs:
         written = [w for w, _ in run]
@@ -105,7 +106,7 @@ def chinese_runs(
 
 # %% ../../nbs/10_data/78_terms.ipynb #a812d065
 _not_first = frozenset('的了着吗呢吧啊呀哦嘛么我你您他她它们这那哪都就还又再很太更最已没不是在有也把被让给从到向往跟等每各某几多少个只件次条张块台种些盏根部'
-                       '完位啥号一二两三四五六七八九十百千万第')
+                       '完位啥号想一二两三四五六七八九十百千万第')
 _not_last = frozenset('的了着吗呢吧啊呀哦嘛么我你您他她它这那哪都就还又再很太更最已没不是在有也把被让给从到向往跟同和与及或但而为以之其若则未各某几个'
                       '想要能会可请帮只去来起里上下前后时中内外盏一二两些')
 
