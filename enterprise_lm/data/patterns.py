@@ -20,9 +20,16 @@ _fold |= dict.fromkeys([0x2010, 0x2011, 0x2012, 0x2013, 0x2212, 0xFE58, 0xFE63],
 # %% ../../nbs/10_data/14_patterns.ipynb #72d40858
 _numerals = '〇零○一壹幺二贰貳两三叁參四肆五伍六陆陸七柒八捌九玖'
 _spoken_digits = str.maketrans(_numerals, '000111222233344556667788' '99')
-_spoken = re.compile(f'[{_numerals}0-9](?:[ -]?[{_numerals}0-9]){{5,}}')
+_spoken = re.compile(f'[{_numerals}0-9](?:[ -]?(?:[0-9]|[{_numerals}](?![年月日号天岁个點点分次元块件]))){{5,}}')
 
-def _speak(text:str)->str: return _spoken.sub(lambda run: run[0].translate(_spoken_digits), text)
+def _speak(text:str)->str: return _spoken.sub(_read_run, text)
+
+def _read_run(run:re.Match)->str:
+    "A run with its numerals as digits; one or two of them at its ends belong to the words beside it: 13800000000一共三件."
+    text = run[0]
+    if sum(map(text.count, _numerals)) > 2: return text.translate(_spoken_digits)
+    inner = text.strip(_numerals)
+    return text.replace(inner, inner.translate(_spoken_digits)) if inner else text
 
 # %% ../../nbs/10_data/14_patterns.ipynb #a6a3fcfc
 def alternatives(
@@ -113,7 +120,7 @@ _meanings = dict(
         tax_id tax_number tax resident citizen aadhaar personnummer 身份证 身分證 身份證 身份证号 证件 证件号 身份号码 居民身份 公民身份 实名''',
     ssn='ssn social_security itin', passport='passport 护照 護照 通行证 台胞证 回乡证',
     licence='''license licence driver_license driver_licence driving_license driving_licence s_license s_licence dl 驾照 驾驶证 駕照 駕駛執照
-        驾驶执照 驾驶证号''',
+        驾驶执照 驾驶证号 档案编号''',
     code='credit_code uscc social_credit 信用代码 统一社会信用代码 信用代碼 税号 纳税人识别号 营业执照 组织机构代码',
     plate='plate number_plate license_plate licence_plate registration reg vrm 车牌 车牌号 車牌 牌照 车号',
     qq='qq 扣扣 企鹅', wechat='wechat weixin wx vx wechat_id 微信 微信号 微信號 威信 薇信',
@@ -125,7 +132,7 @@ _meanings = dict(
     version='version firmware release build update upgrade v 固件 版本 更新 升级 推送 韧体 韌體',
     other='''order tracking parcel shipment waybill consignment serial sn invoice receipt ref reference ticket case batch lot model sku item
         article product part voucher coupon code promo error transaction txn confirmation booking reservation barcode ean isbn imei meter
-        amount total price sum balance paid gift_card sim_card loyalty_card order_id date dated quantity policy contract claim po job
+        amount total price sum balance gift_card sim_card loyalty_card order_id date dated quantity policy contract claim po job
         error_code otp pin verification 订单 訂單 订单号 订单编号 单号 單號 运单 运单号 快递单 快递 物流 流水 流水号 交易号 交易 序列号 序列號 序号
         编号 編號 发票 發票 发票号 票号 凭证 批次 批号 型号 货号 条码 条形码 工单 取件码 验证码 兑换码 优惠码 优惠券 错误码 金额 金額 价格 总价
         合计 余额 数量 库存 合同 合同号 保单 案件 日期 受理号 参考号 商户号 设备号 会员号 学号 工号''')
@@ -140,17 +147,20 @@ def word_before(
     prepared:Prepared, # a folded text
     start:int,         # where a number begins
     reach:int=_reach,  # how far to look back, characters
+    skip:tuple=(),     # meanings that do not count
 )->tuple[str, str]: # its meaning ('' when no word tells) and the text between word and number
     "Return what the nearest telling word before a number means; two words count before one."
     found = list(_telling.finditer(prepared.low, max(0, start - reach), start))
     for i in range(len(found) - 1, -1, -1):
         word = found[i][0]
         meaning = i and _meaning.get(f'{found[i - 1][0]} {word}') or _meaning.get(word)
-        if meaning: return meaning, prepared.low[found[i].end():start]
+        if meaning and meaning not in skip: return meaning, prepared.low[found[i].end():start]
     return '', ''
 
 # %% ../../nbs/10_data/14_patterns.ipynb #fc65e234
-_used_up = re.compile(r'[0-9。！？!?\n]|(?<!\bno)(?<!\bnr)\. ')
+_used_up = re.compile(r'[0-9,;。！？!?\n]|(?<!\bno)(?<!\bnr)\. ')
+_listed = re.compile(r'[^0-9,;。！？!?\n]{0,20}(?:[0-9a-z-]{4,30} ?(?:、|/|和|及|与|and|or|&) ?){1,20}')
+
 
 def judge(
     prepared:Prepared, # a folded text
@@ -163,11 +173,11 @@ def judge(
     "Return the score of a number, given the nearest telling word before it."
     meaning, between = word_before(prepared, start)
     if meaning in likes: return min(.99, round(score + bonus, 2))
-    if meaning in ('other', 'version') and not _used_up.search(between): return max(0., round(score - penalty, 2))
+    if meaning in ('other', 'version') and (not _used_up.search(between) or _listed.fullmatch(between)): return max(0., round(score - penalty, 2))
     return score
 
 # %% ../../nbs/10_data/14_patterns.ipynb #adc8a62e
-_link = re.compile(r"(?:[ \t]*(?:\b(?:numbers?|no|nr|num|id|is|was|it|its|it's|s|for|the|of|my|and|card|check|code|account|as|to|from)\b|[:=#(（.,\"“”'‘’「『【<*-]"
+_link = re.compile(r"(?:[ \t]*(?:\b(?:numbers?|no|nr|num|id|is|was|it|its|it's|s|for|the|of|my|and|card|check|code|account|as|to|from)\b|[:=#(（.,【<*-]"
                    r"|号码|号碼|號碼|號|号|是|为|為|叫|码|：|，|,))*[ \t]*\n?[ \t]*")
 
 def values_after(
