@@ -480,6 +480,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'enterprise_lm/data/cleaning.py'),
                                              'enterprise_lm.data.cleaning._ftfy': ( '10_data/cleaning.html#_ftfy',
                                                                                     'enterprise_lm/data/cleaning.py'),
+                                             'enterprise_lm.data.cleaning._parting': ( '10_data/cleaning.html#_parting',
+                                                                                       'enterprise_lm/data/cleaning.py'),
                                              'enterprise_lm.data.cleaning._read_as_gbk': ( '10_data/cleaning.html#_read_as_gbk',
                                                                                            'enterprise_lm/data/cleaning.py'),
                                              'enterprise_lm.data.cleaning._retry': ( '10_data/cleaning.html#_retry',

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ..core.errors import UserError, unknown
 from ..core.text import normalise, shorten
+from .privacy import redact
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #bae3b1a8
 def fix_form(
@@ -226,9 +227,10 @@ def cleaning_report(
     "Return how many texts each step changed, with samples."
     counts, kept = Counter(), []
     for row, (old, new, names) in enumerate(zip(before, after, changed)):
-        for name in filter(None, names.split(',')):
-            counts[name] += 1
-            if counts[name] <= samples: kept.append(dict(step=name, row=row, before=shorten_around(old, new), after=shorten_around(new, old)))
+        found = list(filter(None, (names or '').split(',')))
+        counts.update(found)
+        if any(counts[name] <= samples for name in found):
+            kept.append(dict(step=', '.join(found), row=row, before=shorten_around(old, new), after=shorten_around(new, old)))
     return dict(rows=len(before), changed=sum(map(bool, changed)), steps=dict(counts.most_common()), samples=kept,
                 characters=dict(before=sum(map(len, filter(None, before))), after=sum(map(len, filter(None, after)))))
 
@@ -246,7 +248,10 @@ def shorten_around(
     other:str,      # what it is compared with
     columns:int=60, # columns allowed
 )->str: # one line
-    "Return the part of `text` where it begins to differ from `other`, on one line, the invisible made visible."
-    same = next((i for i, (a, b) in enumerate(zip(text, other)) if a != b), min(len(text), len(other)))
-    first = max(0, same - 15)
-    return ('…' if first else '') + shorten(visible(text[first:first + 2 * columns]), columns)
+    "Return the part of `text` where it begins to differ from `other`, on one line, without personal data, the invisible made visible."
+    start = max(0, _parting(text, other) - 300)
+    mine, others = redact(text[start:start + 900]), redact(other[start:start + 900])
+    first = max(0, _parting(mine, others) - 15)
+    return ('…' if first + start else '') + shorten(visible(mine[first:first + 2 * columns]), columns)
+
+def _parting(text:str, other:str)->int: return next((i for i, (a, b) in enumerate(zip(text, other)) if a != b), min(len(text), len(other)))

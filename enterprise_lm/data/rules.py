@@ -207,7 +207,7 @@ _repetition = [Rule('repeated_lines', _repeated_lines, maximum=.3), Rule('repeat
 presets = {
     'short': [Rule('no_letters', _letters, minimum=1), Rule('too_long', _length, maximum=100_000), Rule('lost_characters', _lost, maximum=.05),
               Rule('one_character_repeated', _longest_run, maximum=20), Rule('symbols', _symbols, maximum=.5),
-              Rule('digits', _digits, maximum=.5), Rule('third_script', _third_script, maximum=.2)],
+              Rule('digits', _digits, maximum=.7), Rule('third_script', _third_script, maximum=.2)],
     'gopher': [Rule(*r, source=_gopher) for r in (
               ('word_count', _word_count, 50, 100_000), ('word_length', _word_length, 3, 10, False), ('symbols_per_word', _symbols_per_word, None, .1),
               ('bullet_lines', _bullet_lines, None, .9), ('ellipsis_lines', _ellipsis_lines, None, .3),
