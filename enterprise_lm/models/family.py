@@ -22,6 +22,7 @@ _own = {
     'ngram': 'enterprise_lm.models.ngram:NgramLanguageModel',
     'transformer-language-model': 'enterprise_lm.models.transformer:TransformerLanguageModel',
     'transformer-classifier': 'enterprise_lm.models.transformer:TransformerClassifier',
+    'character-tagger': 'enterprise_lm.models.character_tagger:CharacterTagger',
 }
 
 def families()->dict[str, str]: # name: 'module:Class'
@@ -63,7 +64,7 @@ def save_model(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     labels = isinstance(model, Classifier)
-    about = dict(format=1, family=family_name(model), task='classify' if labels else 'generate')
+    about = dict(format=1, family=family_name(model), task='classify' if labels else getattr(model, 'task', 'generate'))
     if labels: about |= dict(labels=list(model.labels), temperature=model.temperature)
     clash = sorted(set(about) & set(extra or {}))
     if clash: raise UserError(f"model.json says {', '.join(clash)} by itself: leave it out of extra")

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 
 # %% ../../nbs/30_tasks/10_task.ipynb #a3dc8ed3
-FAMILIES = ('majority', 'tfidf', 'ngram', 'gpt2', 'bert', 'roberta')
+FAMILIES = ('majority', 'tfidf', 'ngram', 'convolution', 'gpt2', 'bert', 'roberta')
 SIZES = ('nano', 'tiny', 'small', 'base')
 
 # %% ../../nbs/30_tasks/10_task.ipynb #833f8b7b
@@ -58,7 +58,7 @@ class Task(ABC):
 
     @abstractmethod
     def objective(self, recipe:Recipe)->str|None:
-        "Return 'causal', 'masked' or 'classification'; None for a family that brings its own fit."
+        "Return 'causal', 'masked', 'classification' or 'tagging'; None for a family that brings its own fit."
 
     @abstractmethod
     def build(self, recipe:Recipe, corpus, tokenizer=None):
@@ -95,7 +95,8 @@ def __repr__(self:Task):
     return f"task {self.name}, judged by {self.primary} ({'higher' if self.higher_is_better else 'lower'} is better)"
 
 # %% ../../nbs/30_tasks/10_task.ipynb #c5565fc1
-_own = dict(classify='enterprise_lm.tasks.classify:Classify', generate='enterprise_lm.tasks.generate:Generate')
+_own = dict(classify='enterprise_lm.tasks.classify:Classify', generate='enterprise_lm.tasks.generate:Generate',
+            tag='enterprise_lm.tasks.tag:Tag')
 
 def task_names()->dict[str, EntryPoint]: # where each task is
     "Return all tasks that are installed."

@@ -10,7 +10,7 @@ import numpy as np, torch
 from itertools import accumulate
 from torch import Tensor
 from ..core.errors import UserError
-from .objectives import Objective
+from .objectives import IGNORED, Objective
 
 # %% ../../nbs/40_training/10_batches.ipynb #1a423b54
 def pack(
@@ -65,14 +65,17 @@ def pad(
     examples,       # dicts with input_ids, and label where there is one
     pad_id:int,     # the token that fills
     multiple:int=MULTIPLE, # the width is a multiple of this
-)->dict: # input_ids and attention_mask, int64 (rows, width); label, int64 (rows,)
+)->dict: # input_ids and attention_mask, int64 (rows, width); label, int64 (rows,) or (rows, width)
     "Return examples as one padded batch."
     width = -(-max(len(e['input_ids']) for e in examples) // multiple) * multiple
     ids, mask = np.full((len(examples), width), pad_id, np.int64), np.zeros((len(examples), width), np.int64)
     for row, example in enumerate(examples):
         ids[row, :len(example['input_ids'])], mask[row, :len(example['input_ids'])] = example['input_ids'], 1
     batch = dict(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
-    return batch | dict(label=torch.tensor([e['label'] for e in examples])) if 'label' in examples[0] else batch
+    if 'label' not in examples[0]: return batch
+    labels = [e['label'] for e in examples]
+    if np.ndim(labels[0]): labels = [[*l, *[IGNORED] * (width - len(l))] for l in labels]   # a label for each token
+    return batch | dict(label=torch.tensor(np.array(labels)))
 
 # %% ../../nbs/40_training/10_batches.ipynb #19e4680f
 def pack_examples(
