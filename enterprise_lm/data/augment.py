@@ -114,8 +114,9 @@ def augment_text(
     first = Random(f'{seed}\n{key}').randrange(len(operators))
     for copy in range(copies):
         for turn in range(tries * len(operators)):
-            operator = operators[(first + copy + turn) % len(operators)]
-            new = operator(text, Random(f'{seed}\n{key}\n{copy}\n{turn}'))
+            random = Random(f'{seed}\n{key}\n{copy}\n{turn}')
+            operator = random.choice(operators) if turn else operators[(first + copy) % len(operators)]
+            new = operator(text, random)
             if new not in seen and new.strip(): seen.add(new); found.append((operator.name, new)); break
             if new == text: idle[operator.name] += 1
     return found, idle

@@ -99,8 +99,8 @@ def refuse_held_name(
 ):
     "Raise `UserError` when the name says that this is no training data."
     here = Path() if is_sample(path) else Path(str(path)).expanduser().absolute()
-    if (here/'manifest.json').is_file(): raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
-    files = [p.stem for p, _ in find_files(path)] if here.is_dir() else []
+    if not is_sample(path) and (here/'manifest.json').is_file(): raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
+    files = [p.stem for p, _ in find_files(path)] if here.is_dir() and not is_sample(path) else []
     for part in [str(path)] if is_sample(path) else [here.parent.name, here.stem, *files]:
         if found := _held_name.search(part):
             raise UserError(f"{Path(str(path)).name} looks like data that is held back ({found[0]!r} in its name), and only training data may be augmented; give the training file, or force=True when the name misleads")

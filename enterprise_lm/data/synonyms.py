@@ -126,7 +126,7 @@ class WordVectors:
     name = 'word vectors'
     def __init__(self, vocabulary:list[str], vectors:np.ndarray, segmenter:Segmenter=Segmenter(), minimum:float=.5):
         self.vocabulary, self.vectors, self.segmenter, self.minimum = vocabulary, vectors, segmenter, minimum
-        self.place = {w: i for i, w in enumerate(vocabulary)}
+        self.place, self.asked = {w: i for i, w in enumerate(vocabulary)}, {}  # answers are kept: a common word is asked for often
 
     @classmethod
     def learn(cls,
@@ -147,7 +147,9 @@ class WordVectors:
         return cls(kept, _reduce(information, dimensions), segmenter, minimum)
 
     def __len__(self): return len(self.vocabulary)
-    def __call__(self, word:str, k:int=10)->list[str]: return [w for w, near in self.nearest(word, k) if near >= self.minimum]
+    def __call__(self, word:str, k:int=10)->list[str]:
+        if (word.lower(), k) not in self.asked: self.asked[word.lower(), k] = [w for w, near in self.nearest(word, k) if near >= self.minimum]
+        return self.asked[word.lower(), k]
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #932087bb
 def _same_kind(one:str, other:str)->bool:
