@@ -10,7 +10,7 @@ import re
 from .patterns import Prepared, values_after, word_before
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c8a59718
-_stems = ('user', 'login', 'log in', 'logged in', 'signed in', 'nick', 'handle', 'account', 'display', 'screen name', 'locked out', 'goes by', 'password for', 'profile', 'gamertag', '用户', '用戶', '昵称', '暱稱', '账号', '账户', '帐号', '帳號', '登录', '登錄', '网名', '个号', '主号', '小号', '号是', 'id')
+_stems = ('user', 'login', 'log in', 'logged in', 'signed in', 'nick', 'handle', 'account', 'display', 'screen name', 'locked out', 'goes by', 'password for', 'profile', 'gamertag', '用户', '用戶', '昵称', '暱稱', '账号', '账户', '帐号', '帳號', '登录', '登錄', '网名', '个号', '主号', '小号', '号是')
 _strong = re.compile(r"\b(?:user[ _-]?name|nick(?:name)?|display name|screen name|user[ _-]?id|login name|(?<!\bto )handle|gamertag)\b|用户名|用戶名|用户id|昵称|暱稱|登录名|登录账号|网名")
 _weak = re.compile(r'\b(?:user|log-?in|account|profile|sign(?:ed)? in as|log(?:ged)? in as|locked out of|goes by|password for)\b|用户|用戶|账号|账户|帐号|帳號|登录|个号|主号|小号|第[二三]个号')
 _quoted = r'"(?P<q1>[^"\n\ufffc]{2,30})"|“(?P<q2>[^”\n\ufffc]{2,30})”|「(?P<q3>[^」\n\ufffc]{2,30})」|\'(?P<q4>[^\'\n\ufffc]{2,30})\''
@@ -87,7 +87,7 @@ def find_places(
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c46ec14b
 _order = re.compile(r'(?<![0-9A-Za-z-])[A-Z]{2,4}-[0-9]{4,12}(?![0-9A-Za-z-])')
-_order_word = re.compile(r'\b(?:order|ref(?:erence)?|booking|purchase)\b|订单号?|訂單|单号|订单编号')
+_order_word = re.compile(r'\b(?:order|ref(?:erence)?|booking|purchase)\b|订单(?:号|编号)?|訂單號?')
 _order_value = re.compile(r'(?=[A-Za-z-]{0,6}[0-9])[A-Za-z0-9]{1,6}-?[0-9][0-9A-Za-z-]{3,24}(?![0-9A-Za-z])')
 
 def find_orders(

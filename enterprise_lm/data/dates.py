@@ -19,37 +19,50 @@ _date = re.compile(rf'''(?<![0-9A-Za-z.,/-])(?:{_year}(?P<s>[-/.])(?:1[0-2]|0?[1
 
 # %% ../../nbs/10_data/15_dates.ipynb #6cd6cd95
 _stems = ('born', 'birth', 'dob', 'd.o.b', '出生', '生日', '生于', '生於', '生辰')
+_stem = re.compile('|'.join(map(re.escape, _stems)))
 _short = (rf'(?<![0-9A-Za-z])(?:{_year}(?:1[0-2]|0[1-9]){_day}|[0-9]{{2}}\.[0-9]{{1,2}}\.[0-9]{{1,2}}|{_month}\ {_day}(?:st|nd|rd|th)?|{_day}(?:st|nd|rd|th)?\ (?:of\ )?{_month}|{_year}年(?:1[0-2]|0?[1-9])月|(?:1[0-2]|0?[1-9])月{_day}[日号]'
                     rf'|{_year})(?![0-9A-Za-z月])')
 _birth = re.compile(f'(?:{_date.pattern})|(?P<short>{_short})', re.VERBOSE | re.IGNORECASE)
 _behind = re.compile(r'[ )，,]{0,2}(?:出生|生人|生的|\(?(?:date of birth|dob|born|birthday)|is (?:my|his|her) birthday)')
 _break = re.compile(r'[。！？!?]|\. [a-z0-9]|[0-9]{4}')
 
+def _birth_windows(prepared:Prepared):
+    "Dates from 30 characters before a word for birth to 60 behind it."
+    place = 0
+    for word in _stem.finditer(prepared.low):
+        for found in _birth.finditer(prepared.text, max(place, word.start() - 30), word.end() + 90):
+            if found.start() > word.end() + 60: break
+            place = found.end(); yield found
+
 def find_births(
     prepared:Prepared, # a folded text
 ): # (start, end, type, score, rule)
     "Yield dates of birth: a date with a word for birth before or behind it."
     if not any(stem in prepared.low for stem in _stems): return
-    for found in _birth.finditer(prepared.text):
+    for found in _birth_windows(prepared):
         score = .7 if found['short'] else .9
         meaning, between = word_before(prepared, found.start(), 40, ('place', 'age', 'card', 'id', 'phone'))
         near = meaning == 'birth' and not _break.search(between) and (not found['short'] or len(between) < 14)
         if near or _behind.match(prepared.low, found.end()): yield found.start(), found.end(), 'DATE_OF_BIRTH', score, 'word for birth'
 
 # %% ../../nbs/10_data/15_dates.ipynb #5ee34b10
-_age_words = ('year', 'yr', 'y/o', ' yo', 'age', 'turn', 'old', '岁', '歲', '龄', '齡', "i'm", 'i am', 'when', 'birthday')
-_n = r'(?:1[01][0-9]|[1-9]?[0-9])'
-_age = re.compile(rf'''(?<![0-9.,/:-])(?P<a>{_n})(?:[ -]?(?:years?|yrs?)[ -]?(?:old|of\ age)\b|[ -]?y[./]?o\b|\ ?(?:周岁|週歲|岁|歲)(?!月))|(?P<b>[{_cn}百]{{1,4}})(?:周岁|岁|歲)(?!月)
-    |\b(?:aged?|age\ is|age\ of|at\ the\ age\ of|(?:just|has|have|recently|will)\ turn(?:ed)?|turn(?:ed|s|ing))(?::|\ |:\ )(?P<c>{_n})(?![0-9%:/-]|[.,][0-9]|\ ?(?:years?\ ago|days?|weeks?|months?|hours?|minutes?|percent|degrees|am|pm|o'clock)\b)
-    |\bwhen\ (?:i|he|she|they|we)\ (?:was|were|is|am|are|turned)\ (?:only\ |just\ )?(?P<d>{_n})(?![0-9%:/-]|[.,][0-9])|(?:年龄|年齡|芳龄|今年)[:：是为]?\ ?(?P<e>{_n})(?![0-9]|[.:][0-9]|年)''',
-    re.VERBOSE | re.IGNORECASE)
+_small = re.compile(rf'[0-9]+|[{_cn}百]+(?=[周週]?[岁歲])')
+_joined = tuple('.,/:-')
+_age_behind = re.compile(r"[ -]?(?:years?|yrs?)[ -]?(?:old|of age)\b|[ -]?y[./]?o\b|(?: ?[周週]?[岁歲])(?!月)")
+_age_before = re.compile(r"(?:\b(?:aged?|age is|age of|at the age of|(?:just|has|have|recently|will) turn(?:ed)?|turn(?:ed|s|ing)) ?:? ?|\bwhen (?:i|he|she|they|we) (?:was|were|is|am|are|turned) (?:only |just )?"
+                         r"|(?:年龄|年齡|芳龄|今年)[:是为]? ?)$")
+_not_age = re.compile(r"[%:/-]|[.,][0-9]|年| ?(?:years?(?: ago)?|days?|weeks?|months?|hours?|minutes?|percent|degrees|am|pm|o'clock|st|nd|rd|th)\b")
 
 def find_ages(
     prepared:Prepared, # a folded text
 ): # (start, end, type, score, rule)
     "Yield ages, the number alone."
-    if not any(word in prepared.low for word in _age_words): return
-    for found in _age.finditer(prepared.text): yield *found.span(found.lastgroup), 'AGE', .8, 'age'
+    low = prepared.low
+    for found in _small.finditer(low):
+        start, end = found.span()
+        if end - start > 4 or found[0].isascii() and (int(found[0]) > 119 or low[start - 1:start] in _joined): continue
+        if _age_behind.match(low, end) or _age_before.search(low, max(0, start - 30), start) and not _not_age.match(low, end):
+            yield start, end, 'AGE', .8, 'age'
 
 # %% ../../nbs/10_data/15_dates.ipynb #f26bded8
 _any_date = re.compile(rf'''(?<![0-9A-Za-z$€£#.,/:-])(?<![0-9]\ )(?P<year>(?:19[0-9]|20[0-4])[0-9])(?![0-9A-Za-z%:/年-]|[.,\ ][0-9])|\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b|\b{_month}\ {_day}(?:st|nd|rd|th)?\b(?!:)

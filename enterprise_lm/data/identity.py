@@ -38,8 +38,10 @@ _national = dict(
     britain=(.75, r'[A-CEGHJ-PQR-TW-Z][A-CEGHJ-NPQR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]', None),
     spain=(.6, r'[XYZ0-9][0-9]{7}-?[A-Z]', spanish_id), france=(.85, r'[12] ?[0-9]{2} ?[0-9]{2} ?[0-9][0-9AB] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}', french_id),
     hong_kong=(.8, r'[A-Z]{1,2}[0-9]{6} ?\([0-9A]\)', hong_kong_id), taiwan=(.65, r'[A-Z][1289][0-9]{8}', taiwan_id),
-    belgian_plain=(.3, r'[0-9]{11}', belgian_id), italy=(.85, r'[A-Z]{6}[0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z]', None))
+    belgian_plain=(.3, r'[0-9]{11}', belgian_id))
+_italy = re.compile('[A-Z]{6}[0-9]{2}[A-EHLMPR-T][0-9]{2}[A-Z][0-9]{3}[A-Z](?![0-9A-Za-z])')
 _shape = re.compile(r'(?<![0-9A-Za-z])(?<![0-9A-Za-z][-.])(?:' + '|'.join(f'(?P<{n}>{p})' for n, (_, p, _) in _national.items()) + r')(?![0-9A-Za-z]|[-.][0-9])')
+_plain = re.compile('[^0-9A-Za-z]')
 _ssn = re.compile(r'(?<![0-9A-Za-z-])[0-9]{3}([- ]?)[0-9]{2}\1[0-9]{4}(?![0-9A-Za-z-])')
 
 # %% ../../nbs/10_data/15_identity.ipynb #92471188
@@ -48,13 +50,15 @@ def find_national_ids(
 ): # (start, end, type, score, rule)
     "Yield national identity numbers of Belgium, Britain, France, Hong Kong, Italy, Spain, Taiwan, and US social security numbers."
     if not prepared.runs: return
-    for found in _shape.finditer(prepared.text):
-        score, _, check = _national[found.lastgroup]
-        if check and not check(re.sub('[^0-9A-Za-z]', '', found[0])): continue
-        yield found.start(), found.end(), 'ID_NUMBER', judge(prepared, found.start(), score, ('id', 'licence')), found.lastgroup
-    for found in _ssn.finditer(prepared.text):
-        score = judge(prepared, found.start(), .65 if found[1] == '-' else .25, ('ssn', 'id'))
-        if score >= .5: yield found.start(), found.end(), 'SSN', score, 'ssn'
+    for found in _italy.finditer(prepared.text): yield found.start(), found.end(), 'ID_NUMBER', judge(prepared, found.start(), .85, ('id',)), 'italy'
+    for run in prepared.runs:
+        start, end = max(0, run.start() - 3), run.end() + 4
+        for found in _shape.finditer(prepared.text, start, end) if run.end() - run.start() > 5 else ():
+            score, _, check = _national[found.lastgroup]
+            if check and not check(_plain.sub('', found[0])): continue
+            yield found.start(), found.end(), 'ID_NUMBER', judge(prepared, found.start(), score, ('id', 'licence')), found.lastgroup
+        for found in _ssn.finditer(prepared.text, start, end) if run.end() - run.start() > 8 else ():
+            yield found.start(), found.end(), 'SSN', judge(prepared, found.start(), .65 if found[1] == '-' else .25, ('ssn', 'id')), 'ssn'
 
 # %% ../../nbs/10_data/15_identity.ipynb #bee95915
 _credit = re.compile(r'(?<![0-9A-Za-z])[0-9A-Za-z]{8}[ -]?[0-9A-Za-z]{9}[ -]?[0-9A-Za-z](?![0-9A-Za-z])')
@@ -65,15 +69,16 @@ def find_credit_codes(
     "Yield unified social credit codes (GB 32100-2015); behind a word for it with a wrong check character too."
     if not prepared.runs: return
     for found in _credit.finditer(prepared.text):
-        code = re.sub('[ -]', '', found[0])
+        code = _plain.sub('', found[0])
         if not credit_code_shape(code): continue
         right = credit_code(code)
         score = judge(prepared, found.start(), .85 if right else .35, ('code',))
         yield found.start(), found.end(), 'CREDIT_CODE', score, 'credit code' if right else 'credit code, wrong check character'
 
 # %% ../../nbs/10_data/15_identity.ipynb #197e8b2d
-_plate = re.compile('[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使领][A-HJ-NP-Z][·•.\\- ]?'
-                    '(?:[DF][A-HJ-NP-Z0-9][0-9]{4}|[0-9]{5}[DF]|[A-HJ-NP-Z0-9]{4}[A-HJ-NP-Z0-9挂学警港澳])(?![A-Za-z0-9])', re.IGNORECASE)
+_plate = re.compile('[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使领][A-HJ-NP-Za-hj-np-z][·•.\\- ]?'
+                    '(?:[A-HJ-NP-Za-hj-np-z0-9]{4}(?:[A-HJ-NP-Za-hj-np-z0-9]{1,2}|[挂学警港澳]))(?![A-Za-z0-9])')
+_energy = re.compile('[DFdf][A-HJ-NP-Za-hj-np-z0-9][0-9]{4}$|[0-9]{5}[DFdf]$')
 _plate_word = re.compile(r"(?:number|licen[cs]e|registration) plate|\b(?:plate|registration|reg)(?: number| no)?\b|车牌号?|車牌|牌照")
 _plate_value = re.compile(r'(?=[A-Z0-9 -]{0,9}[0-9])(?=[A-Z0-9 -]{0,9}[A-Z])[A-Z0-9]{1,4}[ -]?[A-Z0-9]{1,4}(?:[ -]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])')
 
@@ -83,8 +88,8 @@ def find_plates(
     "Yield Chinese vehicle plates, new-energy ones too (GA 36-2018), and any plate behind a word for it."
     if not prepared.ascii:
         for found in _plate.finditer(prepared.text):
-            if sum(map(found[0].count, '0123456789')): yield found.start(), found.end(), 'PLATE', judge(prepared, found.start(), .85, ('plate',)), 'chinese plate'
-    if not _plate_word.search(prepared.low): return
+            if sum(map(found[0].count, '0123456789')) > 1 and (len(_plain.sub('', found[0])) < 7 or _energy.search(found[0])): yield found.start(), found.end(), 'PLATE', judge(prepared, found.start(), .85, ('plate',)), 'chinese plate'
+    if 'plate' not in prepared.low and 'regist' not in prepared.low and '牌' not in prepared.low: return
     for found in values_after(prepared, _plate_word, _plate_value): yield found.start(), found.end(), 'PLATE', .75, 'word for plate'
 
 # %% ../../nbs/10_data/15_identity.ipynb #6cb5084d

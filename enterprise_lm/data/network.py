@@ -28,6 +28,8 @@ _ip6 = re.compile(r'(?<![0-9A-Za-z:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}
 _mac = re.compile(r'(?<![0-9A-Za-z:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])'
                   r'|(?<![0-9A-Za-z.])(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}(?![0-9A-Za-z.])')
 
+_colons, _pairs = re.compile(':[0-9A-Fa-f]{0,4}:'), re.compile(r'[:.-][0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{2}\.)')
+
 def _not_version(prepared:Prepared, found:re.Match)->float:
     "The score of an IP address; four small numbers in a sentence about versions are one of those."
     small = max(map(int, found[0].split('.'))) < 64 and word_before(prepared, found.start())[0] == 'version'
@@ -43,15 +45,16 @@ def find_machines(
 ): # (start, end, type, score, rule)
     "Yield IP addresses of version 4 and 6 (RFC 4291 text forms) and hardware addresses (EUI-48)."
     text = prepared.text
-    if text.count('.') > 2:
-        for found in _ip4.finditer(text):
+    for run in prepared.runs:
+        if run[0].count('.') < 3: continue
+        for found in _ip4.finditer(text, run.start(), run.end() + 2):
             if _is_ip(found[0]): yield found.start(), found.end(), 'IP_ADDRESS', _not_version(prepared, found), 'ip v4'
-    if text.count(':') > 1:
+    if _colons.search(text):
         for found in _ip6.finditer(text):
             if not any(c.isdigit() for c in found[0]) or not _is_ip(found[0]): continue
             sure = len([g for g in found[0].split(':') if g]) > 2
             yield found.start(), found.end(), 'IP_ADDRESS', judge(prepared, found.start(), .9 if sure else .4, ('ip',)), 'ip v6'
-    if text.count(':') > 4 or text.count('-') > 4 or text.count('.') > 1:
+    if _pairs.search(text):
         for found in _mac.finditer(text):
             if any(c.isdigit() for c in found[0]): yield found.start(), found.end(), 'MAC_ADDRESS', .9 if found[1] else .6, 'mac'
 

@@ -31,11 +31,12 @@ _unit = re.compile(r' ?(?:元|块|塊|%|kg|km|cm|mm|mb|gb|ml|eur\b|usd\b|€|年
 def _digits(text:str)->int: return sum(map(text.count, '0123456789'))
 
 # %% ../../nbs/10_data/15_phones.ipynb #71f3f467
+_glued = re.compile('[0-9A-Za-z]-?$')  # letters before: the end of a serial number
 _tail = re.compile(r' ?(?:x|ext\.?|转|轉|分机) ?[0-9]{1,6}(?![0-9])', re.IGNORECASE)
 
 def _shaped(prepared:Prepared, run:re.Match):
     "Numbers of a named shape inside a run of digits."
-    for found in _shape.finditer(prepared.text, max(0, run.start() - 1), min(len(prepared.text), run.end() + 12)):
+    for found in _shape.finditer(prepared.text, max(0, run.start() - 2), min(len(prepared.text), run.end() + 12)):
         if found.start() >= run.end() or not 8 <= _digits(found[0]) <= 20: continue
         if _not_phone.fullmatch(found[0]) or _unit.match(prepared.text, found.end()) or prepared.text[found.end():found.end() + 1].isascii() and prepared.text[found.end():found.end() + 1].isalpha(): continue
         inside = prepared.text[found.start() - 2:found.start() - 1].isdigit() and found.start() > run.start() + 1  # another number before it, or a part of one
@@ -54,6 +55,6 @@ def find_phones(
         if any(start <= run.start() + 1 for start, *_ in found) or count > 15 or _not_phone.fullmatch(run[0]) or _unit.match(prepared.text, run.end()): continue
         meaning, between = word_before(prepared, run.start())
         if meaning != 'phone' or any(c in between for c in '。!?！？'): continue
-        before, after = prepared.text[max(0, run.start() - 2):run.start()], _tail.match(prepared.text, run.end())
-        if re.search(r'[0-9A-Za-z]-?$', before) and before.isascii(): continue
-        yield run.start(), after.end() if after else run.end(), 'PHONE', .8, 'word for telephone'
+        start, after = run.start() - (prepared.text[run.start() - 1:run.start()] in ('+', '(')), _tail.match(prepared.text, run.end())
+        if _glued.search(prepared.text, max(0, start - 2), start): continue
+        yield start, after.end() if after else run.end(), 'PHONE', .8, 'word for telephone'

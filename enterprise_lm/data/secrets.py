@@ -8,10 +8,10 @@ __all__ = ['entropy', 'find_secrets']
 # %% ../../nbs/10_data/15_secrets.ipynb #70a5f78c
 import math, re
 from collections import Counter
-from .patterns import Prepared
+from .patterns import Prepared, alternatives
 
 # %% ../../nbs/10_data/15_secrets.ipynb #c67a856a
-_marks = ('AKIA', 'ASIA', 'gh', 'glpat-', 'xox', 'sk-', 'sk_', 'rk_', 'pk_', 'AIza', 'eyJ', 'hf_', 'npm_', 'SG.', 'ya29.', 'pypi-', 'dop_v1_', 'shpat_', 'LTAI', 'AKID', 'whsec_')
+_marks = re.compile(alternatives(('AKIA', 'ASIA', 'ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_', 'glpat-', 'xox', 'sk-', 'sk_', 'rk_', 'pk_', 'AIza', 'eyJ', 'hf_', 'npm_', 'SG.', 'ya29.', 'pypi-', 'dop_v1_', 'shpat_', 'LTAI', 'AKID', 'whsec_')))
 _marked = re.compile(r'(?<![A-Za-z0-9_-])(?:(?P<aws>A[KS]IA[0-9A-Z]{16})|(?P<github>gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{22,255})|(?P<gitlab>glpat-[A-Za-z0-9_-]{20,64})'
     r'|(?P<slack>xox[abeoprs]-[A-Za-z0-9-]{10,250})|(?P<stripe>(?:[sr]k|pk)_(?:live|test)_[A-Za-z0-9]{16,247}|whsec_[A-Za-z0-9]{24,64})|(?P<sk>sk-[A-Za-z0-9_-]{20,200})'
     r'|(?P<google>AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,300})|(?P<jwt>eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{4,1000})|(?P<hugging_face>hf_[A-Za-z0-9]{30,64})'
@@ -33,10 +33,10 @@ def _private_keys(text:str):
         yield begin.start(), place
 
 # %% ../../nbs/10_data/15_secrets.ipynb #07485a95
-_stems = ('passw', 'pwd', 'secret', 'token', 'api', 'key', 'bearer', 'credential', 'passphrase', '密码', '密碼', '口令', '密钥', '令牌')
-_named = re.compile(r'''(?P<name>(?:[a-z0-9]{1,20}[_.-]){0,3}(?:password|passwd|passphrase|pwd|secret|token|api[_ -]?key|apikey|access[_ -]?key|secret[_ -]?key|private[_ -]?key|auth[_ -]?key|credentials?)s?(?:[_-](?:id|key|value))?
+_stems = re.compile(alternatives(('passw', 'passphrase', 'pwd', 'secret', 'token', 'api key', 'apikey', 'api_key', 'api-key', '_key', ' key', '-key', 'bearer', 'credential', 'passphrase', '密码', '密碼', '口令', '密钥', '令牌')))
+_named = re.compile(r'''(?P<name>(?:password|passwd|passphrase|pwd|secret|token|api[_ -]?key|(?:access|private|auth|account|encryption|license)[_ -]?key|credential)s?(?:[_-](?:id|key|value))?
     |bearer|密码|密碼|口令|密钥|令牌)["']?(?P<sign>\s{0,3}(?:[:=：]|=>|:=)\s{0,3}|\s?(?:\bis\b|\bwas\b|是|为|為)\s?|(?<=bearer)\s)(?P<value>"[^"\n\ufffc]{4,200}"|'[^'\n\ufffc]{4,200}'|“[^”\n\ufffc]{4,200}”|[^\s"'“”，。；,;<>\ufffc]{4,300})''',
-    re.VERBOSE | re.IGNORECASE)
+    re.VERBOSE)
 
 def entropy(
     text:str, # any text
@@ -58,19 +58,19 @@ def find_secrets(
 ): # (start, end, type, score, rule)
     "Yield keys and tokens of known issuers, private keys, and what is assigned to names such as password."
     text = prepared.text
-    if any(mark in text for mark in _marks):
+    if _marks.search(text):
         for found in _marked.finditer(text): yield found.start(), found.end(), 'SECRET', .98, f'{found.lastgroup} key'
     if '-----BEGIN' in text:
         for start, end in _private_keys(text): yield start, end, 'SECRET', .99, 'private key'
-    if any(stem in prepared.low for stem in _stems): yield from _assigned(text)
+    if _stems.search(prepared.low): yield from _assigned(prepared)
 
 # %% ../../nbs/10_data/15_secrets.ipynb #554dd78b
-def _assigned(text:str):
+def _assigned(prepared:Prepared):
     "Values given to names such as password."
-    for found in _named.finditer(text):
-        value, quoted = found['value'], found['value'][0] in '"\'“'
+    for found in _named.finditer(prepared.low):
+        value, quoted = prepared.text[slice(*found.span('value'))], found['value'][0] in '"\'“'
         if quoted: value = value[1:-1]
         else: value = value.rstrip('.!?):')
         start = found.start('value') + quoted
         if len(value) > 3 and (quoted and any(c in found['sign'] for c in ':=：') and not value.startswith(('[', '<', '{', '$')) or value and _made_up(value, found['sign'])):
-            yield start, start + len(value), 'SECRET', .85, f'value of {found["name"].lower().split("_")[-1]}'
+            yield start, start + len(value), 'SECRET', .85, f'value of {found["name"]}'
