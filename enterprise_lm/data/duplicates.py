@@ -49,7 +49,7 @@ class _Shingles:
         return np.frombuffer(b''.join(parts), np.uint32)
 
 # %% ../../nbs/10_data/45_duplicates.ipynb #43df3d74
-def _parts(sizes, limit:int=4_000_000):
+def _parts(sizes, limit:int=2_000_000):
     "Ends of runs whose sizes add up to about `limit`."
     import numpy as np
     block = np.cumsum(sizes) // limit
@@ -78,17 +78,11 @@ def _together(group, member):
     stay = _shared(group)
     return group[stay], member[stay]
 
-def _groups(bands):
-    "(group, member) of all groups of texts that share a band key, sorted by group, then member."
+def _groups(keys):
+    "(group, member) of the texts that share a key, sorted by group, then member."
     import numpy as np
-    groups, members, count = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
-    for keys in bands.T:
-        order = np.argsort(keys, kind='stable')
-        keys = keys[order]
-        shared = _shared(keys)
-        groups.append(np.cumsum(np.append(True, keys[1:] != keys[:-1]))[shared] + count); members.append(order[shared])
-        count += len(keys)
-    return np.concatenate(groups), np.concatenate(members)
+    member = np.argsort(keys, kind='stable')
+    return _together(keys[member], member)
 
 # %% ../../nbs/10_data/45_duplicates.ipynb #5bf28249
 def _leaders(group, member):
@@ -100,18 +94,15 @@ def _leaders(group, member):
 def _alike(group, member, compare, rounds:int=50):
     "(first, second, similarity) of the pairs that `compare` finds alike, the leader of each group against its members."
     import numpy as np
-    found, shift = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))], np.uint64(32)
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     for _ in range(rounds):
         if not len(group): break
         leader = _leaders(group, member)
-        pair, place = np.unique((leader.astype(np.uint64) << shift) | member.astype(np.uint64), return_inverse=True)
-        first, second = (pair >> shift).astype(np.int64), pair.astype(np.uint32).astype(np.int64)
-        alike, others = np.ones(len(pair)), np.flatnonzero(first != second)
-        alike[others] = compare(first[others], second[others])
+        alike, others = np.ones(len(group)), np.flatnonzero(leader != member)
+        alike[others] = compare(leader[others], member[others])
         hits = others[alike[others] > 0]
-        found.append((first[hits], second[hits], alike[hits]))
-        stay = alike[place] == 0
-        group, member = _together(group[stay], member[stay])
+        found.append((leader[hits], member[hits], alike[hits]))
+        group, member = _together(group[alike == 0], member[alike == 0])
     return [np.concatenate(part) for part in zip(*found)]
 
 # %% ../../nbs/10_data/45_duplicates.ipynb #f5d28d9b
@@ -122,21 +113,31 @@ def _claim(first, second, alike, owner, similarity):
     for a, b, share in zip(first[order].tolist(), second[order].tolist(), alike[order].tolist()):
         if owner[a] == a and owner[b] == b: owner[b], similarity[b] = a, share
 
-def _orphaned(group, member, orphans):
-    "Which entries belong to a group that holds one of `orphans`."
+def _inherit(compare, owner, similarity):
+    "Hand texts whose keeper was claimed to the new keeper, where they resemble it; the others are free again and returned."
     import numpy as np
-    return np.isin(group, group[np.isin(member, orphans)])
+    orphans = np.flatnonzero(owner[owner] != owner)
+    heir = owner[owner[orphans]]
+    alike = compare(heir, orphans)
+    owner[orphans] = np.where(alike > 0, heir, orphans)
+    similarity[orphans] = np.where(alike > 0, alike, 1.)
+    return orphans[alike == 0]
 
 def _settle(bands, compare):
-    "(owner, similarity) of each text: itself when it is kept."
+    "(owner, similarity) of each text: itself when it is kept. Band by band, among the texts that nobody has claimed."
     import numpy as np
-    owner, similarity = np.arange(len(bands)), np.ones(len(bands))
-    group, member = _groups(bands)
-    while len(group):
-        first, second, alike = _alike(group, member, compare)
-        _claim(first, second, alike, owner, similarity)
-        again = _orphaned(group, member, second[owner[second] == second]) & (owner[member] == member)
-        group, member = _together(group[again], member[again])
+    rows = np.arange(len(bands))
+    owner, similarity, waiting = rows.copy(), np.ones(len(rows)), np.ones(len(rows), bool)
+    while waiting.any():
+        freed = np.zeros(len(rows), bool)
+        for keys in bands.T:
+            free = np.flatnonzero(owner == rows)
+            group, member = _groups(keys[free])
+            member = free[member]
+            if not waiting.all(): some = np.isin(group, group[waiting[member]]); group, member = group[some], member[some]
+            _claim(*_alike(group, member, compare), owner, similarity)
+            freed[_inherit(compare, owner, similarity)] = True
+        waiting = freed
     return owner, similarity
 
 # %% ../../nbs/10_data/45_duplicates.ipynb #e98e0038
