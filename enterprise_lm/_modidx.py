@@ -710,6 +710,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'enterprise_lm/data/convert.py'),
                                             'enterprise_lm.data.convert._encoded': ( '10_data/convert.html#_encoded',
                                                                                      'enterprise_lm/data/convert.py'),
+                                            'enterprise_lm.data.convert._files': ( '10_data/convert.html#_files',
+                                                                                   'enterprise_lm/data/convert.py'),
                                             'enterprise_lm.data.convert._fill': ( '10_data/convert.html#_fill',
                                                                                   'enterprise_lm/data/convert.py'),
                                             'enterprise_lm.data.convert._letter': ( '10_data/convert.html#_letter',

@@ -33,7 +33,7 @@ def front_matter(
     "Return the front matter of `text` under our column names, and the text without it; ({}, text) when there is none."
     head, found, body = re.match(r'---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)', text, re.DOTALL), {}, text
     if not head or not _field.match(head[1]): return {}, text
-    for line in head[1].splitlines():
+    for line in head[1].split('\n'):
         field = _field.fullmatch(line)
         if field and field[2].strip(): found.setdefault(_names.get(field[1].lower(), field[1]), _value(field[2]))
     found.pop('text', None)

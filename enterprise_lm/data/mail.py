@@ -114,16 +114,23 @@ def _thread(message:Message, own:str|None, roots:dict)->str|None:
     if own and root: roots[own] = root
     return root
 
+def _own(message:Message)->dict:
+    "The columns of a message that `elm convert` wrote; never licence or consent, which no mail can give itself."
+    names = 'X-Id X-Label X-Group X-Time X-Person X-Quoted X-Signature X-Attachments'.split()
+    found = {name[2:].lower().replace('person', 'subject'): _header(message, name) for name in names}
+    return {name: value for name, value in found.items() if value} | dict(text=_content(message)[0])
+
 def _values(message:Message, roots:dict)->dict:
     "The columns of a message."
     def said(name): return _header(message, name) or None
+    always = {'title': said('Subject'), 'from': said('From'), 'to': said('To')} | ({'language': said('Content-Language')} if said('Content-Language') else {})
+    if said('X-Text') == 'whole': return {n: v for n, v in always.items() if v} | _own(message)
     (text, names), own = _content(message), next(iter(_ids(_header(message, 'Message-ID'))), None)
-    written, quoted, signature = (text, '', '') if said('X-Text') == 'whole' else split_message(text)
+    written, quoted, signature = split_message(text)
     sender = next((a for _, a in getaddresses([said('From') or '']) if '@' in a), None)
-    found = {'id': said('X-Id') or own, 'text': written, 'title': said('Subject'), 'label': said('X-Label'), 'language': said('Content-Language'),
-             'subject': sender and sender.lower(), 'group': said('X-Group') or _thread(message, own, roots), 'time': _time(_header(message, 'Date')), 'from': said('From'), 'to': said('To'),
-             'quoted': quoted or None, 'signature': signature or None, 'attachments': ', '.join(names) or None}
-    return {name: value for name, value in found.items() if value is not None or name not in ('label', 'language')}
+    found = dict(id=own, text=written, subject=sender and sender.lower(), group=_thread(message, own, roots), time=_time(_header(message, 'Date')),
+                 quoted=quoted or None, signature=signature or None, attachments=', '.join(names) or None)
+    return found | always | ({'label': said('X-Label')} if said('X-Label') else {})
 
 def _message_record(row:int, raw:bytes, roots:dict)->Record:
     "The record of one message as it stood in a file."
