@@ -201,7 +201,7 @@ def measure_quality(
     name:str='corpus',  # what the report calls it
     threshold:float|None=None, # share of common shingles from which two texts count as copies; None: settings [data] near_duplicates
     rows:int=0,         # how many rows there are, when `sides` are not tables
-    looks:int=10_000,   # texts that are read for personal data
+    looks:int=5_000,    # texts that are read for personal data
 )->Quality: # the report
     "Return the quality of the rows in `sides`, in one pass over their batches; raises `UserError` when there is no row."
     batches = {side: getattr(b, 'to_batches', lambda b=b: b)() for side, b in sides.items()}
