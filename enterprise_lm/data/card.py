@@ -7,27 +7,28 @@ __all__ = ['describe', 'summarise', 'plot_lengths', 'front_matter', 'corpus_card
 
 # %% ../../nbs/10_data/50_card.ipynb #163f4820
 from collections import Counter
+from .index import Index, count_names
 from .privacy import redact
 
 # %% ../../nbs/10_data/50_card.ipynb #82cad8b1
 def describe(
-    lengths:list[int], # one number a text
+    lengths, # one number a text: a list or an array
 )->dict: # total, shortest, mean, median, p95, longest
     "Return a summary of `lengths`; percentiles are lengths that occur."
-    ordered = sorted(lengths) or [0]
-    at = lambda share: ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-    return dict(total=sum(ordered), shortest=ordered[0], mean=round(sum(ordered) / len(ordered), 2), median=at(.5), p95=at(.95), longest=ordered[-1])
+    import numpy as np
+    ordered = np.sort(np.asarray(lengths if len(lengths) else [0], np.int64))
+    at = lambda share: int(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
+    return dict(total=int(ordered.sum()), shortest=int(ordered[0]), mean=round(int(ordered.sum()) / len(ordered), 2), median=at(.5), p95=at(.95), longest=int(ordered[-1]))
 
 # %% ../../nbs/10_data/50_card.ipynb #8aac999f
 def summarise(
-    table,           # pyarrow.Table of one split
-    words:list[int], # length of each text in words
+    index:Index, # rows of a corpus
+    rows,        # those of one split
 )->dict: # rows, characters, words, languages, licences
     "Return what a card says about one split."
-    texts = table['text'].to_pylist()
-    counted = {name: dict(sorted(Counter(v or 'unknown' for v in table[column].to_pylist()).items()))
+    counted = {name: dict(sorted((v or 'unknown', n) for v, n in count_names(index, rows, column).items()))
                for name, column in (('languages', 'language'), ('licences', 'licence'))}
-    return dict(rows=len(texts), characters=describe([len(t) for t in texts]), words=describe(words)) | counted
+    return dict(rows=len(rows), characters=describe(index.characters[rows]), words=describe(index.words[rows])) | counted
 
 # %% ../../nbs/10_data/50_card.ipynb #5aa4dcb0
 def _edges(longest:int)->list[float]:
@@ -37,13 +38,13 @@ def _edges(longest:int)->list[float]:
 
 # %% ../../nbs/10_data/50_card.ipynb #259c4f32
 def plot_lengths(
-    lengths:dict, # {split: list of lengths in words}
+    lengths:dict, # {split: lengths in words}
     path,         # a .png
 ):
     "Draw the lengths of each split into `path`."
     import numpy as np
     from matplotlib.figure import Figure
-    longest = max([1] + [n for numbers in lengths.values() for n in numbers])
+    longest = int(max([1] + [np.max(numbers) for numbers in lengths.values() if len(numbers)]))
     edges = _edges(longest)
     figure = Figure(figsize=(6.4, 3), layout='constrained')
     axes = figure.subplots()
@@ -94,6 +95,11 @@ def _label_table(info:dict, most:int=200)->str:
     return _table(['label', *sides], rows) + (f"\nand {len(info['labels']) - most} more labels\n" if len(info['labels']) > most else '')
 
 # %% ../../nbs/10_data/50_card.ipynb #e28e4976
+def _funnel_table(info:dict)->str:
+    "What each step of the preparation took out, and what it left."
+    return _table(['step', 'rule', 'rows', 'characters'], [[f['stage'], f"left out: {f['rule']}" if f['rule'] else 'stays', f"{f['rows']:,}", f"{f['characters']:,}"] for f in info['funnel']])
+
+# %% ../../nbs/10_data/50_card.ipynb #9f949c29
 def corpus_card(
     info:dict, # what corpus.json holds
 )->str: # README.md
@@ -106,6 +112,7 @@ def corpus_card(
         '## Lengths\n', _table(['split', 'total', 'shortest', 'mean', 'median', '95 %', 'longest'], lengths), '![Lengths in words](measured/lengths.png)\n',
         '## Findings\n', _table(['finding', 'count', 'what it means'], [[f['rule'], f"{f['count']:,}", f['detail']] for f in info['findings']]) if info['findings'] else 'None.\n',
         *(['## Labels\n', _label_table(info)] if info['labels'] else []),
+        *(['## Preparation\n', _funnel_table(info)] if len(info.get('funnel', ())) > 2 else []),
         '## Licences\n', _table(['licence', 'rows'], [[l, f'{n:,}'] for l, n in _added(info, 'licences').items()]),
         '## Made from\n', _table(['file', 'split', 'rows', 'sha256'], [[redact(f['file']), f['split'], f"{f['rows']:,}", f['sha256'][:16]] for f in info['files']]),
         'Settings: ' + ', '.join(f'{k} {v}' for k, v in info['settings'].items() if v not in ('', None)) + '\n']

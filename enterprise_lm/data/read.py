@@ -168,6 +168,7 @@ class FileRows:
     which:dict                        # how columns are named: text, label, group
     names:list|None = None            # names of labels that are ids
     mark:Callable = field(default=subject_key, repr=False) # what becomes of a subject
+    options:dict = field(default_factory=dict) # how the file is read
     blank:int = 0                     # blank lines so far
 
     @property
@@ -198,7 +199,8 @@ def open_rows(
     cells = [c.strip() for c in columns.split(',')] if isinstance(columns, str) and columns else columns or None
     names, settings = label_names_of(label_names, source), get_settings()
     mark = lru_cache(maxsize=65536)(lambda value: subject_key(value, settings))
-    return [FileRows(o, dict(text=text, label=label, group=group), names, mark) for o in open_sources(source, format, encoding, cells)]
+    which, options = dict(text=text, label=label, group=group), dict(format=format, encoding=encoding, columns=cells)
+    return [FileRows(o, which, names, mark, options) for o in open_sources(source, **options)]
 
 # %% ../../nbs/10_data/30_read.ipynb #5a8c5907
 @dataclass

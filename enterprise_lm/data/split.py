@@ -160,7 +160,7 @@ def split(
     keys, none = [text_key(t) for t in texts], [''] * len(texts)
     orders = np.array([int(text_order(k, seed)[:16], 16) for k in keys], np.uint64)
     strata = number([str(pair) for pair in zip(labels or none, languages or none)])[0]
-    moments = None if times is None else np.nan_to_num(np.array([moment(t) for t in times]), nan=-np.inf)
+    moments = None if times is None else np.array([m if m == m else -np.inf for m in map(moment, times)])
     return deal(number(keys)[0], orders, strata, number(groups)[0] if groups else None, moments, ratios)
 
 # %% ../../nbs/10_data/40_split.ipynb #c7f0f939
