@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['model_facts', 'model_bytes', 'clock', 'beginnings', 'continuations', 'named', 'unseen', 'answer', 'strangers',
-           'write_items', 'read_items', 'evaluate']
+           'foreign', 'write_items', 'read_items', 'evaluate']
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #4be85022
 import json, time
+from collections import Counter
 from pathlib import Path
 from ..core.artifact import Artifact, draft, load
 from ..core.errors import UserError
 from ..core.progress import track
 from ..core.settings import get_settings
 from ..data.corpus import Corpus
+from ..data.languages import check_languages, declared_languages
 from .findings import Contender, findings
 from .report import page
 from .slices import shown
@@ -119,6 +121,16 @@ def strangers(
             "texts here, and its validation figures come from other texts." for name, m in models.items()
             if all(p['digest'] != corpus.digest for p in m.parents)]
 
+# %% ../../nbs/50_evaluation/50_evaluate.ipynb #3a97fd83
+def foreign(
+    models:dict,   # name to Artifact
+    corpus:Corpus, # what they are evaluated on
+)->list[str]: # sentences
+    "Return a remark for each model not made for some language of the test texts; `UserError` if made for none."
+    texts, where = Counter(l or 'und' for l in unseen(corpus).languages), f'the test split of {corpus.name}'
+    told = [check_languages(texts, declared_languages(m), where, f'model {n}') for n, m in models.items()]
+    return [f'{sentence}.' for sentence in told if sentence]
+
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #14f59c9c
 def write_items(
     items:dict, # columns
@@ -195,10 +207,11 @@ def evaluate(
     if not models: raise UserError("there is no model to evaluate: give at least one")
     source, used = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus), _options(margin, seed)
     task, split = get_task(model_facts(next(iter(models.values())))['task']), unseen(source)
+    remarks = foreign(models, source)
     contenders, costs, samples = _contenders(models, reference, task, split)
     report = findings(contenders, task=task.name, primary=task.primary, higher_is_better=task.higher_is_better,
                       languages=split.languages, **used)
-    report['remarks'] += strangers(models, source.artifact)
+    report['remarks'] += strangers(models, source.artifact) + remarks
     report |= dict(name=name, corpus=dict(name=source.name, digest=source.artifact.digest), samples=samples)
     parents = [*models.values(), *([reference] if reference else []), source.artifact]
     with draft('report', name, parents=parents, parameters=dict(task=task.name, **used), seed=seed, root=root) as d:

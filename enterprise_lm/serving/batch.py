@@ -14,6 +14,7 @@ from ..core.errors import UserError, WorkError, unknown
 from ..core.progress import track
 from ..core.settings import get_settings
 from ..data.files import Record, file_format, records
+from ..data.languages import check_languages, declared_languages, languages_of
 from ..data.read import find_columns, text_problem
 from .predictor import Predictor, readable
 
@@ -260,6 +261,16 @@ def _answer_file(predictor, source:Path, target:Path, job:dict, chunk:int, sampl
                         "again; what is done is kept") from error
     finally: os.close(held)
 
+# %% ../../nbs/70_serving/10_batch.ipynb #a75935b1
+def _check_language(predictor, source:Path, job:dict)->str:
+    "A warning about languages of the first rows that the model was not made for; raises `UserError` for none in common."
+    known = declared_languages(predictor.artifact) if predictor.artifact else {}
+    if not known: return ''
+    told = languages_of([r['text'][:1000] for r in islice(_rows(source, **job), 200) if 'text' in r])
+    if sum(told.values()) < 10: return ''
+    often = {name: n for name, n in told.items() if 20 * n >= sum(told.values())}
+    return check_languages(often, known, source.name, f'model {predictor.name}')
+
 # %% ../../nbs/70_serving/10_batch.ipynb #59c5e661
 def predict_file(
     model,               # Predictor, model artifact or folder, or 'name' or 'name@version' of the registry
@@ -272,12 +283,14 @@ def predict_file(
     chunk:int=0,         # rows in a part; 0: 256 to label, 16 to write
     sampling:dict|None=None, # of a language model: max_new_tokens, temperature, top_p, seed, stop
     settings=None,       # Settings; those of the working folder when None
-)->dict: # rows answered, rejected, seconds, output
+)->dict: # rows answered, rejected, seconds, output, and a warning where there is one
     "Answer every row of a file; killed, the same call goes on. Rejected rows go to `<output>.rejected.jsonl`."
     started, settings = time.monotonic(), settings or get_settings()
     source, target = _checked(input, output, format)
     predictor, sampling = _predictor(model, settings), dict(seed=0) | (sampling or {})
     job = dict(text=text, format=format, encoding=encoding, longest=settings.serving.max_text_characters)
+    warning = _check_language(predictor, source, job)
     answered, refused = _answer_file(predictor, source, target, job, chunk, sampling)
     seconds = round(time.monotonic() - started, 3)
-    return dict(rows=answered, rejected=refused, seconds=seconds, output=str(target))
+    answer = dict(rows=answered, rejected=refused, seconds=seconds, output=str(target))
+    return answer | (dict(warning=warning) if warning else {})

@@ -9,6 +9,7 @@ __all__ = ['get_tokenizer', 'work_key', 'work_folder', 'Trained', 'First', 'prep
 # %% ../../nbs/40_training/30_trainer.ipynb #baf2cfc9
 import fcntl, json, math, os, shutil, time
 import enterprise_lm, torch
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -16,6 +17,7 @@ from pathlib import Path
 from ..core.artifact import Artifact, data_digest, draft, file_digest, load, path_digest
 from ..core.errors import UserError, WorkError
 from ..core.settings import Settings, get_settings
+from ..data.languages import check_languages, declared_languages
 from ..tasks.task import Recipe, Task, get_task
 from .batches import Batches, pack_examples
 from .module import (TrainingModule, TrainingOptions, choose_hardware, make_options, make_trainer,
@@ -187,12 +189,12 @@ def fit(
     from enterprise_lm.data.corpus import Corpus
     task, settings = get_task(task), settings or get_settings()
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    objective = task.objective(recipe)
+    objective, languages = task.objective(recipe), _languages(corpus, recipe)
     size = sum(len(t.encode()) for t in corpus['train'].texts)
     options = make_options(options, recipe.size, objective or 'causal', recipe.pretrained, size)
     with seeded(recipe.seed), _threads(settings.training.threads):
         tokenizer, source = get_tokenizer(tokenizer, recipe, corpus)
-        made = _describe(task, recipe, tokenizer, options if objective else None)
+        made = _describe(task, recipe, tokenizer, options if objective else None) | dict(languages=languages)
         parents = [corpus.artifact, *([source] if source else []), *parents]
         save = lambda trained: _save(task, corpus, trained, name, parents, made, recipe.seed,
                                      root or settings.folder('artifacts'))
@@ -209,6 +211,13 @@ def _threads(count:int):
     if count: torch.set_num_threads(count)
     try: yield
     finally: torch.set_num_threads(before)
+
+def _languages(corpus, recipe)->dict:
+    "Languages of the training rows; raises `UserError` when a checkpoint declares others and none of these."
+    found = dict(sorted(Counter(l or 'und' for l in corpus['train'].languages).items()))
+    if recipe.pretrained: check_languages(found, declared_languages(recipe.family), f'corpus {corpus.name}',
+                                          f'checkpoint {recipe.family}')
+    return found
 
 def _describe(task, recipe, tokenizer, options)->dict:
     "What a model's identity rests on besides its parents; a checkpoint goes in by content, wherever it lies."
