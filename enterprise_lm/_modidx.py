@@ -466,6 +466,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'enterprise_lm/data/card.py')},
             'enterprise_lm.data.changes': { 'enterprise_lm.data.changes.Changes': ( '10_data/changes.html#changes',
                                                                                     'enterprise_lm/data/changes.py'),
+                                            'enterprise_lm.data.changes.Changes.__repr__': ( '10_data/changes.html#changes.__repr__',
+                                                                                             'enterprise_lm/data/changes.py'),
                                             'enterprise_lm.data.changes.Changes._repr_html_': ( '10_data/changes.html#changes._repr_html_',
                                                                                                 'enterprise_lm/data/changes.py'),
                                             'enterprise_lm.data.changes.Changes._shown': ( '10_data/changes.html#changes._shown',
