@@ -10,16 +10,17 @@ import re
 from .patterns import Prepared, values_after, word_before
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c8a59718
-_stems = ('user', 'login', 'log in', 'logged in', 'signed in', 'nick', 'handle', 'account', 'display', 'screen name', 'locked out', 'goes by', 'password for', 'profile', 'gamertag', '用户', '用戶', '昵称', '暱稱', '账号', '账户', '帐号', '帳號', '登录', '登錄', '网名', '个号', '主号', '小号', '号是')
-_strong = re.compile(r"\b(?:user[ _-]?name|nick(?:name)?|display name|screen name|user[ _-]?id|login name|(?<!\bto )handle|gamertag)\b|用户名|用戶名|用户id|昵称|暱稱|登录名|登录账号|网名")
+_stems = ('user', 'login', 'log in', 'logged in', 'signed in', 'nick', 'handle', 'account', 'display', 'screen name', 'locked out', 'goes by', 'password for', 'profile', 'gamertag', '用户', '用戶', '昵称', '暱稱', '账号', '账户', '帐号', '帳號', '登录', '登錄', '网名', '微信名', 'qq名', '抖音号', '微博', '个号', '主号', '小号', '号是')
+_strong = re.compile(r"\b(?:user[ _-]?name|nick(?:name)?|display name|screen name|user[ _-]?id|login name|(?<!\bto )handle|gamertag)\b|用户名|用戶名|用户id|昵称|暱稱|登录名|登录账号|网名|微信名|qq名|抖音号|微博名")
 _weak = re.compile(r'\b(?:user|log-?in|account|profile|sign(?:ed)? in as|log(?:ged)? in as|locked out of|goes by|password for)\b|用户|用戶|账号|账户|帐号|帳號|登录|个号|主号|小号|第[二三]个号')
 _quoted = r'"(?P<q1>[^"\n\ufffc]{2,30})"|“(?P<q2>[^”\n\ufffc]{2,30})”|「(?P<q3>[^」\n\ufffc]{2,30})」|\'(?P<q4>[^\'\n\ufffc]{2,30})\''
 _made = (r'(?P<made>@[A-Za-z0-9_][A-Za-z0-9_.]{1,29}|[A-Za-z0-9]{1,20}(?:[._-][A-Za-z0-9]{1,20}){0,3}_[A-Za-z0-9_]{1,20}|[A-Za-z]{2,20}\.[A-Za-z][A-Za-z0-9_]{1,20}|[A-Za-z][A-Za-z_]{2,20}[0-9]{1,6}'
-         r'|[A-Za-z0-9_]{2,20}[\u4e00-\u9fff]{1,4}(?=[，。,.！!？?、）)"” ]|$)|[\u4e00-\u9fff]{2,6}[0-9]{1,6})(?![A-Za-z0-9_@])')
+         r'|[A-Za-z0-9_]{2,20}[\u4e00-\u9fff]{1,4}(?=[，。,.！!？?、）)"” ]|$)|[\u4e00-\u9fff]{2,6}[0-9]{1,6}(?![号楼室栋幢弄单年月日元块个件]))(?![A-Za-z0-9_@])')
 
 # %% ../../nbs/10_data/15_accounts.ipynb #e50ed18a
-_weak_value = re.compile(f'(?:{_quoted}|{_made})')
-_strong_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[A-Za-z][A-Za-z0-9._-]{{2,30}})(?![A-Za-z0-9_@]))')
+_weak_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[\u4e00-\u9fff]{{2,8}}(?=[，,。.！!？?；;\s]|$)))')
+_chat = re.compile(r'^(?=[a-z0-9-]{1,20}[._]|[a-z]{2,20}[0-9])([a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,4})(?=[:：])', re.IGNORECASE | re.MULTILINE)
+_strong_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[A-Za-z][A-Za-z0-9._-]{{2,30}}(?![A-Za-z0-9_@])|[\u4e00-\u9fff]{{2,8}}(?=[，,。.！!？?；;\s]|$)))')
 _mention = re.compile(r'(?<![0-9A-Za-z_.@/\\])@[A-Za-z_][A-Za-z0-9_]{2,29}(?![A-Za-z0-9_@]|\.[A-Za-z])')
 _assigned = re.compile(r'[:=：][ \t"]*$|\b(?:is|was|as)[ \t]+$|[是为叫][ \t]*$')
 _words = frozenset('''and the for not but was were has had will can name names changed change wrong please from with that this they you your our should
@@ -36,12 +37,14 @@ def find_usernames(
     prepared:Prepared, # a folded text
 ): # (start, end, type, score, rule)
     "Yield user names: what follows a word for one, and @mentions."
+    if ':' in prepared.text:
+        for found in _chat.finditer(prepared.text): yield found.start(), found.end(), 'USERNAME', .6, 'speaker of a chat'
     if '@' in prepared.text:
         for found in _mention.finditer(prepared.text): yield found.start(), found.end(), 'USERNAME', .6, 'mention'
     if not any(stem in prepared.low for stem in _stems): return
     for found, strong in _named(prepared):
         group, value = found.lastgroup, found[found.lastgroup]
-        if group == 'bare' and (not _assigned.search(prepared.low, max(0, found.start() - 6), found.start()) or value.lower() in _words): continue
+        if group == 'bare' and (not _assigned.search(prepared.low, max(0, found.start() - 6), found.start()) or value.lower() in _words or not strong and (prepared.text[found.start() - 1] != ':' or prepared.text[found.start() - 2] in '户戶')): continue
         if group.startswith('q') and not strong and (' ' in value or not re.search('[0-9_.]', value)): continue
         yield *found.span(group), 'USERNAME', .8 if strong else .65, 'word for user name'
 

@@ -18,13 +18,16 @@ _date = re.compile(rf'''(?<![0-9A-Za-z.,/-])(?:{_year}(?P<s>[-/.])(?:1[0-2]|0?[1
     |(?<![0-9])(?:{_year}|[0-9]{{2}}|[{_cn}]{{2,4}})\ ?年\ ?(?:[0-9]{{1,2}}|[{_cn}]{{1,2}})\ ?月\ ?(?:[0-9]{{1,2}}|[{_cn}]{{1,3}})\ ?[日号號]''', re.VERBOSE | re.IGNORECASE)
 
 # %% ../../nbs/10_data/15_dates.ipynb #6cd6cd95
-_stems = ('born', 'birth', 'dob', 'd.o.b', '出生', '生日', '生于', '生於', '生辰')
+_stems = ('born', 'birth', 'dob', 'd.o.b', '出生', '生日', '生于', '生於', '生辰', '日生', '号生', '月生', '年生')
 _stem = re.compile('|'.join(map(re.escape, _stems)))
 _short = (rf'(?<![0-9A-Za-z])(?:{_year}(?:1[0-2]|0[1-9]){_day}|[0-9]{{2}}\.[0-9]{{1,2}}\.[0-9]{{1,2}}|{_month}\ {_day}(?:st|nd|rd|th)?|{_day}(?:st|nd|rd|th)?\ (?:of\ )?{_month}|{_year}年(?:1[0-2]|0?[1-9])月|(?:1[0-2]|0?[1-9])月{_day}[日号]'
                     rf'|{_year})(?![0-9A-Za-z月])')
 _birth = re.compile(f'(?:{_date.pattern})|(?P<short>{_short})', re.VERBOSE | re.IGNORECASE)
-_behind = re.compile(r'[ )，,]{0,2}(?:出生|生人|生的|\(?(?:date of birth|dob|born|birthday)|is (?:my|his|her) birthday)')
-_break = re.compile(r'[。！？!?]|\. [a-z0-9]|[0-9]{4}')
+_behind = re.compile(r'[ )，,]{0,2}(?:出生|生人|生的|生(?![日效产活意成])|\(?(?:date of birth|dob|born|birthday)|is (?:my|his|her) birthday)')
+_break = re.compile(r'[。！？!?]|\w.*\n|\n.*\w|(?:[\u4e00-\u9fff][^\u4e00-\u9fff]*){8}|\. [a-z0-9]|[0-9]{4}')
+
+_lives = ('简历', '履历', '履歷', 'résumé', 'curriculum vitae')
+_alone = re.compile(f'^[ \t]*({_date.pattern})[ \t]*$', re.VERBOSE | re.IGNORECASE | re.MULTILINE)
 
 def _birth_windows(prepared:Prepared):
     "Dates from 30 characters before a word for birth to 60 behind it."
@@ -38,6 +41,8 @@ def find_births(
     prepared:Prepared, # a folded text
 ): # (start, end, type, score, rule)
     "Yield dates of birth: a date with a word for birth before or behind it."
+    if any(word in prepared.low for word in _lives):
+        for found in _alone.finditer(prepared.text): yield *found.span(1), 'DATE_OF_BIRTH', .7, 'date alone in a résumé'
     if not any(stem in prepared.low for stem in _stems): return
     for found in _birth_windows(prepared):
         score = .7 if found['short'] else .9
@@ -47,9 +52,10 @@ def find_births(
 
 # %% ../../nbs/10_data/15_dates.ipynb #5ee34b10
 _small = re.compile(rf'[0-9]+|[{_cn}百]+(?=[周週]?[岁歲])')
+_apposed = re.compile(', (?:of|from|who|formerly)\\b')
 _joined = tuple('.,/:-')
 _age_behind = re.compile(r"[ -]?(?:years?|yrs?)[ -]?(?:old|of age)\b|[ -]?y[./]?o\b|(?: ?[周週]?[岁歲])(?!月)")
-_age_before = re.compile(r"(?:\b(?:aged?|age is|age of|at the age of|(?:just|has|have|recently|will) turn(?:ed)?|turn(?:ed|s|ing)) ?:? ?|\bwhen (?:i|he|she|they|we) (?:was|were|is|am|are|turned) (?:only |just )?"
+_age_before = re.compile(r"(?:\b(?:aged?|age is|age of|at the age of|(?:just|has|have|recently|will) turn(?:ed)?|turn(?:ed|s|ing)) ?:? ?|\bwho (?:is|was|turned) |\bwhen (?:i|he|she|they|we) (?:was|were|is|am|are|turned) (?:only |just )?"
                          r"|(?:年龄|年齡|芳龄|今年)[:是为]? ?)$")
 _not_age = re.compile(r"[%:/-]|[.,][0-9]|年| ?(?:years?(?: ago)?|days?|weeks?|months?|hours?|minutes?|percent|degrees|am|pm|o'clock|st|nd|rd|th)\b")
 
@@ -60,8 +66,8 @@ def find_ages(
     low = prepared.low
     for found in _small.finditer(low):
         start, end = found.span()
-        if end - start > 4 or found[0].isascii() and (int(found[0]) > 119 or low[start - 1:start] in _joined): continue
-        if _age_behind.match(low, end) or _age_before.search(low, max(0, start - 30), start) and not _not_age.match(low, end):
+        if end - start > 4 or found[0].isascii() and (int(found[0]) > 119 or low[start - 1:start] in _joined and low[start - 2:start - 1].isdigit()): continue
+        if _age_behind.match(low, end) or low[start - 2:start] == ', ' and _apposed.match(low, end) or _age_before.search(low, max(0, start - 30), start) and not _not_age.match(low, end):
             yield start, end, 'AGE', .8, 'age'
 
 # %% ../../nbs/10_data/15_dates.ipynb #f26bded8

@@ -88,7 +88,7 @@ def find_plates(
     "Yield Chinese vehicle plates, new-energy ones too (GA 36-2018), and any plate behind a word for it."
     if not prepared.ascii:
         for found in _plate.finditer(prepared.text):
-            if sum(map(found[0].count, '0123456789')) > 1 and (len(_plain.sub('', found[0])) < 7 or _energy.search(found[0])): yield found.start(), found.end(), 'PLATE', judge(prepared, found.start(), .85, ('plate',)), 'chinese plate'
+            if sum(map(found[0].count, '0123456789')) and (len(_plain.sub('', found[0])) < 7 or _energy.search(found[0])): yield found.start(), found.end(), 'PLATE', judge(prepared, found.start(), .85, ('plate',)), 'chinese plate'
     if 'plate' not in prepared.low and 'regist' not in prepared.low and '牌' not in prepared.low: return
     for found in values_after(prepared, _plate_word, _plate_value): yield found.start(), found.end(), 'PLATE', .75, 'word for plate'
 
@@ -112,4 +112,4 @@ def find_labelled(
 
 _beside = ('age', 'user', 'account', 'place', 'version', 'birth')  # say nothing here: "licence for the age check"
 _date = re.compile(r'(?:19|20)[0-9]{2}[- ][0-9]{1,2}[- ][0-9]{1,2}|[0-9]{1,2}[- ][0-9]{1,2}[- ](?:19|20)[0-9]{2}|(?:\+|00)?86[- ]?1[3-9][0-9]{9}|1[3-9][0-9]{9}')
-_broken = re.compile(r'[。！？!?]|[0-9]{4}')
+_broken = re.compile(r'[。！？!?\n]|[0-9]{4}|[\u4e00-\u9fff]{7}')

@@ -56,8 +56,8 @@ def _without_unseen(text:str)->tuple[str, list[int]]:
     return ''.join(text[a:b] for a, b in kept), [i for a, b in kept for i in range(a, b)]
 
 # %% ../../nbs/10_data/14_patterns.ipynb #b7e67d5b
-_run = re.compile(r'\+?\(?[0-9](?:[ ()./-]{0,3}[0-9])*')
-_digit = re.compile('[0-9]')
+_run = re.compile(r'[0-9](?:[ ()./-]{0,3}[0-9])+')
+_pseudonym = re.compile('-[0-9a-f]{8}')
 
 @dataclass(slots=True)
 class Prepared:
@@ -82,8 +82,8 @@ def prepare(
         text = text.translate(_fold)
         if _unseen.search(text): text, positions = _without_unseen(text)
         text = _speak(text)
-    if '[' in text or '-' in text: text = _mask.sub(lambda m: _cover * len(m[0]), text)
-    runs = [m for m in _run.finditer(text) if m.end() - m.start() > 3] if _digit.search(text) else []
+    if '[' in text or _pseudonym.search(text): text = _mask.sub(lambda m: _cover * len(m[0]), text)
+    runs = [m for m in _run.finditer(text) if m.end() - m.start() > 3]
     return Prepared(text, _lower(text), plain, runs, positions)
 
 # %% ../../nbs/10_data/14_patterns.ipynb #54f59511
@@ -112,7 +112,7 @@ def pieces(
 _meanings = dict(
     phone='''phone telephone tel mobile cell cellphone fax desk call calling called ring text sms dial whatsapp hotline voicemail ph mob reach
         contact landline answering message texted phoned my_number your_number his_number her_number area_code 电话 電話 手机 手機 座机 座機
-        固话 联系方式 聯絡 联系 传真 傳真 热线 熱線 来电 致电 拨打 短信 回电 打给 打我 联络 号码是 尾号''',
+        固话 联系方式 聯絡 联系 传真 傳真 热线 熱線 来电 致电 拨打 短信 回电 打给 打我 联络 快递员 快递小哥 配送员 骑手 司机 号码是 尾号''',
     card='''card cc visa mastercard amex maestro unionpay debit pan 卡号 卡號 银行卡 信用卡 储蓄卡 借记卡 银联 银行账号 银行帐号 收款账号
         工资卡 刷卡 绑卡 张卡 付款卡 退到''',
     iban='iban bic swift bank_account', account='account acct 账号 账户 帐号 帐户 帳號 帳戶',
@@ -158,7 +158,7 @@ def word_before(
     return '', ''
 
 # %% ../../nbs/10_data/14_patterns.ipynb #fc65e234
-_used_up = re.compile(r'[0-9,;。！？!?\n]|(?<!\bno)(?<!\bnr)\. ')
+_used_up = re.compile(r'[0-9,;。！？!?\n]|(?:(?![号码为是的编第叫單单])[\u4e00-\u9fff]){3}|(?<!\bno)(?<!\bnr)\. ')
 _listed = re.compile(r'[^0-9,;。！？!?\n]{0,20}(?:[0-9a-z-]{4,30} ?(?:、|/|和|及|与|and|or|&) ?){1,20}')
 
 

@@ -31,6 +31,7 @@ _unit = re.compile(r' ?(?:元|块|塊|%|kg|km|cm|mm|mb|gb|ml|eur\b|usd\b|€|年
 def _digits(text:str)->int: return sum(map(text.count, '0123456789'))
 
 # %% ../../nbs/10_data/15_phones.ipynb #71f3f467
+_other_subject = re.compile(r'[。!?！？]|[0-9].*(?:\n|[^0-9 ().+/、,，和或-]{6})|[\u4e00-\u9fff]{7}')  # between word and number
 _glued = re.compile('[0-9A-Za-z]-?$')  # letters before: the end of a serial number
 _tail = re.compile(r' ?(?:x|ext\.?|转|轉|分机) ?[0-9]{1,6}(?![0-9])', re.IGNORECASE)
 
@@ -54,7 +55,7 @@ def find_phones(
         yield from found
         if any(start <= run.start() + 1 for start, *_ in found) or count > 15 or _not_phone.fullmatch(run[0]) or _unit.match(prepared.text, run.end()): continue
         meaning, between = word_before(prepared, run.start())
-        if meaning != 'phone' or any(c in between for c in '。!?！？'): continue
+        if meaning != 'phone' or len(between) > 30 or _other_subject.search(between): continue
         start, after = run.start() - (prepared.text[run.start() - 1:run.start()] in ('+', '(')), _tail.match(prepared.text, run.end())
         if _glued.search(prepared.text, max(0, start - 2), start): continue
         yield start, after.end() if after else run.end(), 'PHONE', .8, 'word for telephone'
