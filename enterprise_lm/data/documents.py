@@ -13,7 +13,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.text import is_blank
-from .files import LongLine, Record, longest_line, open_bytes, text_lines
+from .encodings import LongLine, longest_line, open_bytes, text_lines
+from .files import Record
 
 # %% ../../nbs/10_data/02_documents.ipynb #c98ca8d0
 _names = dict(lang='language', license='licence', rights='licence', date='time', published='time', updated='time', category='label')

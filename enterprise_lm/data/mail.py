@@ -16,7 +16,8 @@ from pathlib import Path
 from ..core.errors import UserError
 from ..core.text import is_blank
 from .documents import html_text
-from .files import Record, guess_encoding, open_bytes
+from .encodings import guess_encoding, open_bytes
+from .files import Record
 
 # %% ../../nbs/10_data/03_mail.ipynb #fdd906ef
 _meant = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'gb_2312-80': 'gb18030', 'iso-8859-1': 'cp1252', 'us-ascii': 'utf-8', 'ascii': 'utf-8'}
@@ -62,6 +63,7 @@ def _content(message:Message)->tuple[str, list[str]]:
 
 # %% ../../nbs/10_data/03_mail.ipynb #752391b0
 _quoted = re.compile(r'\s{0,3}[>＞|]')
+_begins = re.compile(r'\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b|在|于)')
 _attribution = re.compile(r'(?=.*[\d@<])\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b.{6,300}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu|schreef)\b.{0,99}|(?:在|于)?.{4,200}(?:写道|寫道|写到|編寫|编写))\s*[:：]\s*')
 _ruler = re.compile(r'\s*(?:[-_—]{3,}\s*(?:Original Message|Forwarded message|Ursprüngliche Nachricht|Message d.origine|原始邮件|原始郵件|原邮件|转发邮件|轉寄郵件|回复的原邮件|回复的邮件|原始信件)\s*[-_—]{3,}|Begin forwarded message:)\s*', re.IGNORECASE)
 _block = re.compile(r'\s*[*]?(?:From|Von|De|发件人|寄件人|寄件者|發件人)[*]?\s*[:：]')
@@ -72,7 +74,7 @@ def _opens_quote(lines:list[str], at:int)->str:
     "'all' when everything from line `at` on is quoted, 'marked' when only marked lines are, '' when none is."
     line, following = lines[at], next((l for l in lines[at + 1:at + 4] if l.strip()), '')
     if _ruler.fullmatch(line) or _block.match(line) and _block_next.match(following): return 'all'
-    two = line.strip() + ' ' + (lines[at + 1].strip() if at + 1 < len(lines) else '')
+    two = line.strip() + ' ' + (lines[at + 1].strip() if at + 1 < len(lines) and _begins.match(line) else '')
     if len(line) < 500 and (_attribution.fullmatch(line) or len(two) < 500 and _attribution.fullmatch(two) and not _quoted.match(following)):
         ahead = next((l for l in lines[at + 1 + (not _attribution.fullmatch(line)):] if l.strip()), '')
         return 'marked' if _quoted.match(ahead) else 'all'
