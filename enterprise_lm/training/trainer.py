@@ -18,6 +18,7 @@ from ..core.artifact import Artifact, data_digest, draft, file_digest, load, pat
 from ..core.errors import UserError, WorkError
 from ..core.settings import Settings, get_settings
 from ..data.languages import check_languages, declared_languages
+from ..data.quality import require_quality
 from ..tasks.task import Recipe, Task, get_task
 from .batches import Batches, pack_examples
 from .module import (TrainingModule, TrainingOptions, choose_hardware, make_options, make_trainer,
@@ -189,6 +190,7 @@ def fit(
     from enterprise_lm.data.corpus import Corpus
     task, settings = get_task(task), settings or get_settings()
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    require_quality(corpus, settings.data.minimum_quality)
     objective, languages = task.objective(recipe), _languages(corpus, recipe)
     size = sum(len(t.encode()) for t in corpus['train'].texts)
     options = make_options(options, recipe.size, objective or 'causal', recipe.pretrained, size)
