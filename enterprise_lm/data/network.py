@@ -74,7 +74,7 @@ def find_url_credentials(
     "Yield URLs with a password or a key in them."
     if '://' not in prepared.text: return
     for pattern, rule in ((_credentials, 'url with password'), (_keyed, 'url with key')):
-        for found in pattern.finditer(prepared.text): yield found.start(), _trimmed(found), 'URL_CREDENTIALS', .95, rule
+        for found in pattern.finditer(prepared.text): yield found.start(), _trimmed(found), 'URL_CREDENTIALS', .99, rule
 
 def find_urls(
     prepared:Prepared, # a folded text

@@ -1,0 +1,92 @@
+"""A whole file redacted: format, columns and order stay, findings point into the original, nothing half-written is left."""
+import csv, hashlib, json, os, signal, subprocess, sys, time
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as parquet
+import pytest
+from enterprise_lm.core.errors import UserError
+from enterprise_lm.core.settings import Settings
+from enterprise_lm.data.actions import decrypt
+from enterprise_lm.data.privacy import redact
+from enterprise_lm.data.redaction import redact_file
+from enterprise_lm.data.subjects import key
+
+rows = [dict(id='a', text='Ann: ann@loom.example', label='x', note='kept'), dict(id='b', text='手机１３３00000243，谢谢\n第二行', label='y', note=None), dict(id='c', text='nothing here', label='x', note='"q", ü')]
+
+
+def lines(path): return [json.loads(line) for line in Path(path).read_text(encoding='utf-8').splitlines()]
+
+
+def written(folder, suffix):
+    path = folder/f'in.{suffix}'
+    if suffix == 'jsonl': path.write_text('\n'.join(json.dumps(r, ensure_ascii=False) for r in rows), encoding='utf-8')
+    if suffix == 'parquet': parquet.write_table(pa.Table.from_pylist(rows), path)
+    if suffix in ('csv', 'tsv'):
+        with open(path, 'w', encoding='utf-8', newline='') as file:
+            table = csv.DictWriter(file, list(rows[0]), delimiter=',' if suffix == 'csv' else '\t'); table.writeheader(); table.writerows(rows)
+    return path
+
+
+def read(path):
+    if path.suffix == '.jsonl': return lines(path)
+    if path.suffix == '.parquet': return parquet.read_table(path).to_pylist()
+    with open(path, encoding='utf-8', newline='') as file: return list(csv.DictReader(file, delimiter=',' if path.suffix == '.csv' else '\t'))
+
+
+@pytest.mark.parametrize('suffix', ['jsonl', 'csv', 'tsv', 'parquet'])
+def test_columns_and_order_stay_and_findings_point_into_the_original(tmp_path, suffix):
+    done = redact_file(written(tmp_path, suffix), tmp_path/f'out.{suffix}', tmp_path/'f.jsonl', settings=Settings(root=tmp_path), tagger=False)
+    out, found = read(tmp_path/f'out.{suffix}'), lines(tmp_path/'f.jsonl')
+    assert [r['text'].replace('\r\n', '\n') for r in out] == [redact(r['text']) for r in rows] and [(r['id'], r['label'], r['note'] or None) for r in out] == [(r['id'], r['label'], r['note']) for r in rows]
+    originals = {r['id']: r['text'] for r in rows}
+    assert done['rows'] == 3 and done['findings'] == len(found) == 2 and done['types'] == {'EMAIL': 1, 'PHONE': 1}
+    for f in found:
+        assert list(f) == ['id', 'start', 'end', 'type', 'text_sha256', 'score', 'rule']
+        assert hashlib.sha256(originals[f['id']][f['start']:f['end']].encode()).hexdigest() == f['text_sha256']
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name[0] == '.') == []
+
+
+def test_encrypted_text_comes_back(tmp_path):
+    settings = Settings(root=tmp_path)
+    redact_file(written(tmp_path, 'jsonl'), tmp_path/'out.jsonl', tmp_path/'f.jsonl', action='encrypt', settings=settings, tagger=False)
+    assert [decrypt(r['text'], key(settings)) for r in lines(tmp_path/'out.jsonl')] == [r['text'] for r in rows]
+
+
+def test_bad_rows_keep_their_values_and_the_reason(tmp_path):
+    (tmp_path/'in.jsonl').write_text('{"id": "a", "text": "ann@loom.example"}\n{broken\n{"id": "b", "text": 7}\n{"id": "c"}\n{"id": "d", "text": null}\n', encoding='utf-8')
+    done = redact_file(tmp_path/'in.jsonl', tmp_path/'out.jsonl', tmp_path/'f.jsonl', settings=Settings(root=tmp_path), tagger=False)
+    rejected = lines(done['rejected_file'])
+    assert done['rejected'] == 3 and [r['source'] for r in rejected] == ['in.jsonl:2', 'in.jsonl:3', 'in.jsonl:4'] and rejected[1]['values'] == {'id': 'b', 'text': 7}
+    assert [r['id'] for r in lines(tmp_path/'out.jsonl')] == ['a', 'd']
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (dict(action='hide'), 'allowed: mask'), (dict(language='fr'), 'allowed: zh, en, auto'), (dict(output='in.jsonl'), 'what is read'), (dict(findings='out.jsonl'), 'two files'),
+    (dict(output='out.docx'), 'output format'), (dict(output='no/out.jsonl'), 'make it first'), (dict(text='txet'), 'no column')])
+def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, arguments, words):
+    written(tmp_path, 'jsonl')
+    call = dict(output='out.jsonl', findings='f.jsonl') | arguments
+    with pytest.raises(UserError, match=words):
+        redact_file(tmp_path/'in.jsonl', tmp_path/call.pop('output'), tmp_path/call.pop('findings'), settings=Settings(root=tmp_path), tagger=False, **call)
+    assert [p.name for p in tmp_path.iterdir()] == ['in.jsonl'] and len(lines(tmp_path/'in.jsonl')) == 3
+
+
+def test_files_of_one_person_agree_across_files(tmp_path):
+    settings, found = Settings(root=tmp_path), []
+    for name, text in (('1', 'ann@loom.example'), ('2', 'write to ANN@loom.example')):
+        (tmp_path/f'{name}.csv').write_text(f'id,text\n1,{text}\n', encoding='utf-8')
+        redact_file(tmp_path/f'{name}.csv', tmp_path/f'{name}.out.csv', tmp_path/f'{name}.jsonl', action='pseudonymise', settings=settings, tagger=False)
+        found.append(read(tmp_path/f'{name}.out.csv')[0]['text'].split()[-1])
+    assert found[0] == found[1] and found[0].startswith('EMAIL-')
+
+
+def test_killed_and_run_again_ends_the_same(tmp_path):
+    (tmp_path/'in.jsonl').write_text('\n'.join(json.dumps(dict(id=str(i), text=f'mail a{i}@loom.example, tel +32 470 00 {i % 90 + 10} 11')) for i in range(20_000)), encoding='utf-8')
+    call = [sys.executable, '-c', f"from enterprise_lm.core.settings import Settings; from enterprise_lm.data.redaction import redact_file; redact_file('in.jsonl', 'out.jsonl', 'f.jsonl', settings=Settings(root='{tmp_path}'), tagger=False)"]
+    process = subprocess.Popen(call, cwd=tmp_path)
+    for _ in range(200):
+        if any(p.name.startswith('.out.jsonl-redact') for p in tmp_path.iterdir()): break
+        time.sleep(.05)
+    time.sleep(.3); os.kill(process.pid, signal.SIGKILL); process.wait()
+    assert not (tmp_path/'out.jsonl').exists() and not (tmp_path/'f.jsonl').exists()
+    subprocess.run(call, cwd=tmp_path, check=True, timeout=120)
+    assert len(lines(tmp_path/'out.jsonl')) == 20_000 and len(lines(tmp_path/'f.jsonl')) == 40_000 and not any(p.name.startswith('.out') for p in tmp_path.iterdir())
