@@ -18,7 +18,7 @@ from .files import Record
 
 # %% ../../nbs/10_data/02_documents.ipynb #c98ca8d0
 _names = dict(lang='language', license='licence', rights='licence', date='time', published='time', updated='time', category='label')
-_field = re.compile(r'([A-Za-z_][\w -]*?)\s*:\s+(.*)')
+_field = re.compile(r'([A-Za-z_][\w-]*(?: [\w-]+)*)[ \t]*:[ \t]+(.*)')
 
 def _value(text:str):
     "A value of a front matter: a quoted one is JSON."
@@ -41,7 +41,7 @@ def front_matter(
     return found, text[head.end():].removeprefix('\n')
 
 # %% ../../nbs/10_data/02_documents.ipynb #6018659e
-_fence, _heading = re.compile(r' {0,3}(```+|~~~+)'), re.compile(r' {0,3}#{1,6}\s+(.*?)\s*#*\s*$')
+_fence, _heading = re.compile(r' {0,3}(```+|~~~+)'), re.compile(r' {0,3}#{1,6}\s+\S')
 
 def sections(
     text:str, # a Markdown text without front matter
@@ -52,7 +52,7 @@ def sections(
         mark, heading = _fence.match(line), _heading.match(line)
         if mark and not fence: fence = mark[1]
         elif mark and mark[1].startswith(fence) and not line[mark.end():].strip(): fence = ''
-        elif heading and not fence: found.append((number, heading[1], []))
+        elif heading and not fence: found.append((number, line.strip().strip('#').strip(), []))
         found[-1][2].append(line)
     return [(n, h, '\n'.join(lines).strip('\n')) for n, h, lines in found if not is_blank('\n'.join(lines))]
 

@@ -21,10 +21,11 @@ from .samples import is_sample, sample_records
 # %% ../../nbs/10_data/11_sources.ipynb #cd86b5db
 class _Counted:
     "Records that pass by, and the digest of their values: that of the list of them as canonical JSON."
-    def __init__(self, stream:Iterable, first=()): self.stream, self.first, self.found = stream, first, ''
+    def __init__(self, stream:Iterable, first=()): self.stream, self.first, self.found, self.begun = stream, first, '', False
 
     def __iter__(self)->Iterator[Record]:
-        digest, between = hashlib.sha256(b'['), b''
+        if self.begun: raise UserError("these records were read already: open the source again")
+        self.begun, digest, between = True, hashlib.sha256(b'['), b''
         for value in self.first: digest.update(between + canonical(value)); between = b','
         for record in self.stream:
             digest.update(between + canonical(record.values)); between = b','
@@ -52,7 +53,7 @@ def _numbered(rows:Iterable)->Iterator[Record]:
     "Records of rows in memory."
     for number, values in enumerate(rows, 1):
         if not isinstance(values, Mapping): raise UserError(f"row {number} of the data is a {type(values).__name__}: give a path, or rows such as {{'text': …, 'label': …}}")
-        yield Record(number, dict(values))
+        yield Record(number, {str(name): value for name, value in values.items()})
 
 def _open_stream(name:str, stream:Iterable[Record], first=(), notes=())->Opened:
     "Records without a file, known by `first` and their values."
