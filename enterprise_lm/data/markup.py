@@ -41,10 +41,21 @@ _value = r'''\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+)'''
 _attributes = rf'''(?:\s+(?:[A-Za-z_:@][\w:.@-]*{_value}|(?:{_switches.replace(' ', '|')})(?=[\s/>])))*'''
 _tag = re.compile(rf"<(/?)({'|'.join(sorted(_inline + _block + _cells + _void, key=len, reverse=True))})({_attributes})\s*/?>", re.IGNORECASE)
 _any_tag = re.compile(r'</?[A-Za-z][\w:-]*/?>|<\|[\w ]+\|>')
-_dropped = re.compile(r'<!--.*?-->|<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>|<(script|style|template|svg)\b[^<>]*>.*?</\1\s*>', re.IGNORECASE | re.DOTALL)
+_declared = re.compile(r'<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>', re.IGNORECASE)
+_unread = [(re.compile('<!--'), re.compile('-->'))] + [(re.compile(rf'<{n}\b[^<>]*>', re.I), re.compile(rf'</{n}\s*>', re.I)) for n in ('script', 'style', 'template', 'svg')]
 _link = re.compile(r'''<a\s[^<>]*?href\s*=\s*["']?(https?://[^\s"'<>]+)["']?[^<>]*>([^<>]*)</a\s*>''', re.IGNORECASE)
 
 # %% ../../nbs/10_data/33_markup.ipynb #722414ee
+def _drop_unread(text:str)->str:
+    "Without comments, scripts and styles; looks for each end once, so that a million beginnings take no longer than one."
+    text = _declared.sub('', text)
+    for start, end in _unread:
+        kept, place = [], 0
+        while (begun := start.search(text, place)) and (ended := end.search(text, begun.end())):
+            kept.append(text[place:begun.start()]); place = ended.end()
+        if kept: text = ''.join(kept) + text[place:]
+    return text
+
 def _linked(found:re.Match)->str:
     "The words of a link and its address, when that is another."
     words = found[2].strip()
@@ -62,7 +73,7 @@ def strip_tags(
 )->str: # without tags
     "Return `text` without HTML; blocks become lines, links keep their address, scripts and comments go."
     if '<' not in text or '>' not in text: return text
-    text = _link.sub(_linked, _dropped.sub('', text))
+    text = _link.sub(_linked, _drop_unread(text))
     ended = {m[2].lower() for m in _tag.finditer(text) if m[1]}
     begun = {m[2].lower() for m in _tag.finditer(text) if not m[1]}
     def replace(found):
@@ -74,9 +85,9 @@ def strip_tags(
 
 # %% ../../nbs/10_data/33_markup.ipynb #663ad5f7
 _markdown = [(re.compile(r'^ {0,3}(?:`{3,}|~{3,})[^`\n]*$', re.M), ''), (re.compile(r'^ {0,3}(?:[-*_=] ?){3,}$', re.M), ''),
-             (re.compile(r'^ {0,3}\|?(?:\s*:?-{2,}:?\s*\|)+(?:\s*:?-{2,}:?\s*)?$', re.M), ''),
-             (re.compile(r'^ {0,3}(?:#{1,6}|>+)[ \t]+', re.M), ''), (re.compile(r'(?<=\S)[ \t]+#+[ \t]*$', re.M), ''),
-             (re.compile(r'^(\s*)[*+][ \t]+(?=\S)', re.M), r'\1- '),
+             (re.compile(r'^ {0,3}\|?(?:[ \t]*:?-{2,}:?[ \t]*\|)+(?:[ \t]*:?-{2,}:?[ \t]*)?$', re.M), ''),
+             (re.compile(r'^ {0,3}(?:(?:#{1,6}|>+)[ \t]+)+', re.M), ''), (re.compile(r'(?<=\S)[ \t]+#+[ \t]*$', re.M), ''),
+             (re.compile(r'^([ \t]*)[*+][ \t]+(?=\S)', re.M), r'\1- '),
              (re.compile(r'!?\[([^\[\]\n]*)\]\((https?://[^\s()]+)(?:\s+"[^"\n]*")?\)'), r'\1 (\2)'),
              (re.compile(r'!?\[([^\[\]\n]+)\]\([^\s()]*(?:\s+"[^"\n]*")?\)'), r'\1'),
              (re.compile(r'(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]*[^\s*])\1(?![\w*])'), r'\2'),
