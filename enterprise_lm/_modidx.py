@@ -1393,8 +1393,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/data/intake.py'),
                                            'enterprise_lm.data.intake.Intake.mask': ( '10_data/intake.html#intake.mask',
                                                                                       'enterprise_lm/data/intake.py'),
-                                           'enterprise_lm.data.intake._policy': ( '10_data/intake.html#_policy',
-                                                                                  'enterprise_lm/data/intake.py'),
                                            'enterprise_lm.data.intake._refused': ( '10_data/intake.html#_refused',
                                                                                    'enterprise_lm/data/intake.py'),
                                            'enterprise_lm.data.intake.intake_record': ( '10_data/intake.html#intake_record',

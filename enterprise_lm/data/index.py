@@ -10,7 +10,7 @@ __all__ = ['key_columns', 'hash64', 'id_key', 'copy_id', 'Keys', 'Index', 'where
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from ..core.text import count_words
+from ..core.text import words
 from .split import moment, text_key
 
 # %% ../../nbs/10_data/48_index.ipynb #f38efa15
@@ -52,7 +52,7 @@ class Keys:
             key=[hash64(k) for k in keys], order=[hash64(f'{self.seed}\n{k}') for k in again],
             hash=[int(id_key(t, l)[:16], 16) for t, l in zip(batch['text'], batch['label'])], given=named('id'),
             group_key=named('group'), subject_key=named('subject'), moment=[moment(t) for t in batch['time']],
-            characters=[len(t) for t in batch['text']], words=[count_words(t) for t in batch['text']])
+            characters=[len(t) for t in batch['text']], words=[len(words(t)) for t in batch['text']])
 
 # %% ../../nbs/10_data/48_index.ipynb #0341badf
 class Index:

@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from ..core.settings import get_settings
 from .actions import protect
+from .policy import read_policy
 from .privacy import Detector
-from .spans import personal_types
 from .subjects import key
 
 # %% ../../nbs/10_data/36_intake.ipynb #ed78e0a4
@@ -71,12 +71,6 @@ class Intake:
         return protect([values], self.detector([values]), {kind: 'mask' for kind, _ in self.actions})[0][0]
 
 # %% ../../nbs/10_data/36_intake.ipynb #3c79a765
-def _policy(settings):
-    "The policy of a workspace."
-    try: from enterprise_lm.data.policy import read_policy
-    except ImportError: return type('Passing', (), dict(action=lambda self, kind, place: 'pass'))()
-    return read_policy(settings)
-
 _named = {'PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION', 'USERNAME'}
 
 def make_intake(
@@ -85,11 +79,11 @@ def make_intake(
 )->Intake|None: # a batch function, or None when nothing is asked
     "Return what the settings demand of rows that come in; raises `UserError` for a policy that cannot be read."
     settings = settings or get_settings()
-    licences, consent = listed(settings.data.licences), listed(settings.data.consent)
-    actions = tuple((kind, action) for kind in personal_types if (action := _policy(settings).action(kind, 'intake')) != 'pass')
+    policy, licences, consent = read_policy(settings), listed(settings.data.licences), listed(settings.data.consent)
+    actions = tuple((policy.actions('training') | policy.actions('intake')).items())
     if not (actions or licences or consent or scan): return None
     tagger = bool(_named & {kind for kind, _ in actions})
-    detector = Detector(minimum_score=settings.privacy.minimum_score, tagger=tagger, engine=settings.privacy.engine) if actions or scan else None
+    detector = policy.detector(tagger, settings.privacy.engine) if actions or scan else None
     return Intake(actions, licences, consent, detector, str(settings.root))
 
 # %% ../../nbs/10_data/36_intake.ipynb #e2f713c4
