@@ -16,6 +16,7 @@ from ..release.registry import model_names
 from . import schemas
 from .http import JsonRoute, error_answers, install_errors
 from .pool import Pool, Workers
+from .prompts import PromptGuard
 from .schemas import ApiError, request_schemas
 from .predictor import readable
 from .telemetry import Observed, Telemetry, describe_error
@@ -53,11 +54,12 @@ def _unblank(texts:list[str], where):
 
 # %% ../../nbs/70_serving/50_service.ipynb #59eb3a5e
 def _classify_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
+    guard = PromptGuard(pool.settings)
     async def classify(body):
         texts = body.texts if body.texts is not None else [body.text]
         _unblank(texts, lambda number: 'text' if body.texts is None else f'texts[{number}]')
         predictor = pool.get(body.model, 'classify')
-        answers = await workers.run(predictor.classify, texts, body.top_k)
+        answers = await workers.run(lambda: predictor.classify(guard(texts), body.top_k))
         telemetry.items.labels(predictor.name, predictor.version).inc(len(texts))
         return dict(model=predictor.name, version=predictor.version, answers=answers)
     classify.__annotations__ = dict(body=Body)
@@ -115,8 +117,10 @@ _events_answer = {200: dict(
     content={'text/event-stream': dict(schema=dict(type='object', required=['data'], properties=dict(data=_data)))})}
 
 def _completion_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
+    guard = PromptGuard(pool.settings)
     async def completions(body):
         predictor = pool.get(body.model, 'generate')
+        if guard.detector: body = body.model_copy(update=dict(prompt=(await workers.run(guard, [body.prompt]))[0]))
         head = dict(id=f'cmpl-{uuid.uuid4().hex[:24]}', object='text_completion', created=int(time.time()),
                     model=predictor.name, version=predictor.version)
         telemetry.items.labels(predictor.name, predictor.version).inc(body.n)
