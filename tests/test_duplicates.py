@@ -159,7 +159,9 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     (tmp_path/'out.jsonl').write_text('old')
     code = f"from enterprise_lm.data.writing import *\nimport os\nwith replacing(r'{tmp_path}/out.jsonl') as (d,):\n    d.write_text('half'); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, '-c', code])
-    assert (tmp_path/'out.jsonl').read_text() == 'old'
+    assert (tmp_path/'out.jsonl').read_text() == 'old' and len(list(tmp_path.iterdir())) == 2
+    with replacing(tmp_path/'out.jsonl') as (draft,): draft.write_text('new')
+    assert [p.name for p in tmp_path.iterdir()] == ['out.jsonl'] and (tmp_path/'out.jsonl').read_text() == 'new'
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.fixed_dictionaries(dict(id=st.integers(-2**70, 2**70), text=st.text(st.characters(blacklist_categories=['Cs', 'Cc']), min_size=1), n=st.one_of(st.none(), st.floats(allow_nan=False), st.booleans()))), min_size=1, max_size=8))

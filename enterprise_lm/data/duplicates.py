@@ -229,7 +229,9 @@ def _shortened(text:str, context:int=40)->str:
 class Difference:
     "Two texts and what differs; shows itself in a notebook, `text` is plain."
     def __init__(self, first:str, second:str): self.similarity, self.steps = similarity(first, second), _steps(first, second)
-    def __repr__(self): return f"{self.similarity:.2f} alike, {sum(kind not in ('equal', 'cut') for kind, _, _ in self.steps)} places differ"
+    def __repr__(self):
+        places = sum(kind not in ('equal', 'cut') for kind, _, _ in self.steps)
+        return f"{self.similarity:.2f} alike, {places} place{'s' * (places != 1)} differ{'s' * (places == 1)}"
 
     def _marked(self, removed:str, added:str, safe)->str:
         "The texts as one, with `removed` and `added` as marks around what differs."

@@ -113,8 +113,9 @@ def _copies(seen:_Seen, labelled:bool)->list[Part]:
 def _labels(seen:_Seen)->list[Part]:
     counts, total = seen.counts['label', 'train'], seen.counts['label', 'train'].total()
     groups = [(redact(l)[:40], n) for l, n in counts.items()] + [(l, n) for l, n in seen.counts['language', 'train'].items() if n >= .01 * seen.rows['train']]
-    thin = sorted(name for name, n in groups if n < 10)
-    parts = [Part('coverage', len(thin) / max(1, len(groups)), f'{_share(len(thin), len(groups))} labels and languages have fewer than ten training rows' + (f": {', '.join(thin[:5])}" if thin else ''))]
+    few = min(10, seen.rows['train'] / 2 / max(1, len(groups)))
+    thin = sorted(name for name, n in groups if n < few)
+    parts = [Part('coverage', len(thin) / max(1, len(groups)), f'{_share(len(thin), len(groups))} labels and languages have fewer than {few:.3g} training rows' + (f": {', '.join(thin[:5])}" if thin else ''))]
     if len(counts) < 2: return parts
     even = -sum(n / total * math.log(n / total) for n in counts.values()) / math.log(len(counts))
     return parts + [Part('balance', 1 - even, f'{len(counts)} labels with {min(counts.values()):,} to {max(counts.values()):,} training rows, evenness {even:.2f}')]

@@ -6,7 +6,7 @@
 __all__ = ['writable', 'output_format', 'replacing', 'Columns', 'cell', 'write_rows']
 
 # %% ../../nbs/10_data/44_writing.ipynb #76211e26
-import csv, json, os, secrets
+import csv, glob, json, os, secrets
 from collections.abc import Iterable
 from contextlib import contextmanager
 from itertools import islice
@@ -25,6 +25,14 @@ def output_format(
     if format not in writable or str(path).endswith('.gz'): raise UserError(f"{Path(path).name} cannot be written: give the output an ending among {', '.join('.' + f for f in writable)}")
     return format
 
+def _sweep(path:Path):
+    "Remove drafts of `path` that processes left when they were killed."
+    for draft in path.parent.glob(f'.{glob.escape(path.name)}.*-????????'):
+        owner = draft.name.removeprefix(f'.{path.name}.').split('-')[0]
+        try: os.kill(int(owner), 0)
+        except ProcessLookupError: draft.unlink(missing_ok=True)
+        except (ValueError, OverflowError, PermissionError): pass
+
 @contextmanager
 def replacing(
     *paths, # files to write
@@ -33,7 +41,7 @@ def replacing(
     paths = [Path(p) for p in paths]
     drafts = [p.with_name(f'.{p.name}.{os.getpid()}-{secrets.token_hex(4)}') for p in paths]
     try:
-        for path in paths: path.parent.mkdir(parents=True, exist_ok=True)
+        for path in paths: path.parent.mkdir(parents=True, exist_ok=True); _sweep(path)
         yield drafts
         for draft, path in zip(drafts, paths):
             if draft.exists(): draft.replace(path)
