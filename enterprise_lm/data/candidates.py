@@ -119,7 +119,7 @@ def _kind(term, known:set)->str:
     "The kind of a term: a Chinese one that begins with a verb and goes on with another term is a verb and its object."
     if term.language == 'en': return term.kind
     parts = ((term.text[:i], term.text[i:]) for i in range(1, len(term.text) - 1))
-    if any(v in word_class('verb', 'zh') and o in known and o not in _heads for v, o in parts): return 'verb-object'
+    if any((v in _single if len(v) == 1 else v in word_class('verb', 'zh')) and o in known and o not in _heads for v, o in parts): return 'verb-object'
     return term.kind
 
 def _named(names:Counter, minimum:int)->list[Concept]:

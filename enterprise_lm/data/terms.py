@@ -57,7 +57,7 @@ _general = dict(
                  'problem question idea fact matter situation lot difference mistake step article note page point top bottom back '
                  'front metre centimetre millimetre kilogram gram degree monday tuesday wednesday thursday friday saturday sunday '
                  'january february march april june july august september october november december size amount level version state rest '
-                 'half one friend colleague customer everything regards'.split()),
+                 'half one good friend colleague customer everything regards'.split()),
     zh=frozenset('分钟 小时 秒钟 厘米 毫米 公斤 星期 礼拜 月份 年份 问题 办法 原因 朋友 部分 单独 成功 失败 开始 发现 例如 建议 自动 默认 影响 处理 完成 情况 东西 '
                  '时间 时候 地方 方面 事情 名字 数字 换成 改成 变成 当成 写成 做成 设成 调成 选成 盏灯 固定 使用 进行 出现 属于 认为 觉得 知道 记得 希望 喜欢 以为 发生 '
                  '继续 保持 允许 作为 包括 包含 按照 通过 根据 对应 相当 足够 正好 刚好 仍然 依然 确实 当天 当场 当时 每天 每月 每年 全年 全程 整个 整套 同时 '

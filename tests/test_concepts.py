@@ -1,0 +1,150 @@
+"""What a concept library promises: nothing an editor did is lost, files come back whole, hostile ones are answered in one sentence."""
+import csv, io, json, os, re, string, subprocess, sys
+from pathlib import Path
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from enterprise_lm.core.errors import UserError
+from enterprise_lm.data.concepts import Concept, Library, concept_id, fold, from_dict, kinds, labels_of, statuses, to_dict
+from enterprise_lm.data.concept_checks import above
+from enterprise_lm.data.concept_edits import append_edit, read_edits, replay
+from enterprise_lm.data.skos import read_csv, read_turtle, to_csv, to_turtle
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+text = st.text(st.characters(blacklist_categories=('Cs',), blacklist_characters='\0'), min_size=1, max_size=12).filter(lambda t: t.strip())
+wild = st.one_of(text, st.sampled_from(['=cmd|x', "'=1", '-1', 'a | b', 'a\\', '\\| ', 'a\r\nb', '\tx', '"""', "'''", '灯', 'x\u2028', 'x\x85y', '\ufeffx', '# x', '<b>', "O'Neil", '| ']))
+tags = st.sampled_from(['en', 'zh', 'de', 'zh-hans', ''])
+labels = st.dictionaries(tags, st.lists(wild, min_size=1, max_size=3, unique=True), max_size=2)
+note = st.fixed_dictionaries(dict(kind=st.sampled_from(['note', 'scopeNote', 'changeNote']), text=wild, language=tags))
+example = st.fixed_dictionaries(dict(text=wild, language=tags, id=wild, source=wild))
+
+
+@st.composite
+def libraries(draw):
+    ids = draw(st.lists(st.integers(0, 99).map('c-{:012d}'.format), min_size=1, max_size=4, unique=True))
+    made = []
+    for i, id in enumerate(ids):
+        links = st.lists(st.sampled_from(ids[:i]), unique=True, max_size=2) if i else st.just([])
+        made.append(Concept(id, draw(st.dictionaries(tags, wild, min_size=1, max_size=2)), draw(labels), draw(labels), draw(st.sampled_from(kinds)), draw(st.sampled_from(statuses)),
+                            draw(links), draw(links), draw(st.dictionaries(tags, wild, max_size=1)), draw(st.lists(example, max_size=2)), draw(st.lists(note, max_size=2)),
+                            draw(st.sampled_from([{}, dict(exactMatch=['https://a.example/x'])])), draw(st.integers(0, 10**6)), draw(st.floats(0, 1e6).map(lambda x: round(x, 3)))))
+    return Library('shop', made)
+
+
+def content(concepts):
+    "Concepts as a graph holds them: lists without order and repetition."
+    def flat(v): return sorted({json.dumps(x, sort_keys=True) for x in v}) if isinstance(v, list) else {k: flat(x) for k, x in v.items()} if isinstance(v, dict) else v
+    def value(d): return {k: flat(v) for k, v in d.items() if v != ''}
+    return {c.id: value(to_dict(c)) for c in concepts}
+
+
+@quick
+@given(libraries())
+def test_turtle_and_csv_lose_nothing(tmp_path, library):
+    (tmp_path/'a.ttl').write_text(to_turtle(library), encoding='utf-8', newline='')
+    (tmp_path/'a.csv').write_text(to_csv(library), encoding='utf-8', newline='')
+    back, notes = read_turtle(tmp_path/'a.ttl')
+    assert not notes
+    def without_empty(d): return json.loads(json.dumps(d))
+    assert content(back) == content(library)
+    assert {c.id: to_dict(c) for c in read_csv(tmp_path/'a.csv')} == {c.id: to_dict(c) for c in library}
+    assert to_turtle(Library('shop', back)) == to_turtle(library)
+
+
+@quick
+@given(libraries())
+def test_no_cell_of_an_export_is_a_formula(library):
+    for row in csv.reader(io.StringIO(to_csv(library), newline='')):
+        assert not any(cell[:1] in ('=', '+', '-', '@', '\t', '\r') for cell in row)
+
+
+@quick
+@given(st.binary(max_size=300) | st.text(string.printable, max_size=200).map(str.encode))
+def test_hostile_files_are_answered_in_one_sentence(tmp_path, data):
+    for name, read in (('x.ttl', read_turtle), ('x.csv', read_csv)):
+        (tmp_path/name).write_bytes(data)
+        try: read(tmp_path/name)
+        except UserError as error: assert '\n' not in str(error) and name in str(error)
+
+
+turtle = st.lists(st.sampled_from(['@prefix skos: <http://www.w3.org/2004/02/skos/core#> .', '<a>', '<b>', 'a', 'skos:Concept', 'skos:prefLabel', 'skos:broader', 'skos:example', '"x"@en', '"y"@zh',
+                                   '[]', '[', ']', '(', ')', ';', '.', ',', '"', '3', 'true', '<', '_:b', '\n']), max_size=14).map(' '.join)
+
+
+@quick
+@given(turtle)
+def test_any_turtle_is_read_or_refused(tmp_path, data):
+    (tmp_path/'x.ttl').write_text('@prefix skos: <http://www.w3.org/2004/02/skos/core#> .\n<a> skos:prefLabel "a"@en .\n' + data, encoding='utf-8')
+    try: found, notes = read_turtle(tmp_path/'x.ttl')
+    except UserError: return
+    Library('x', found).problems(); to_turtle(Library('x', found))
+
+
+words = st.lists(st.sampled_from(['lamp', 'LAMPS', 'motion', 'sensor', '织', '感', '灯', ' ', '-', '. ', '\n\n', 'ｌａｍｐ', '🙂', "'", '12', 'א', 'é']), max_size=20).map(''.join) | st.text(max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(words)
+def test_mentions_are_where_they_say(text):
+    library = Library('x', [Concept('c-1', dict(en='lamp', zh='灯'), hidden=dict(en=['lamps'])), Concept('c-2', dict(en='motion sensor', zh='织感')), Concept('c-3', dict(en='sensor'), status='rejected')])
+    found, last = library.find(text), 0
+    for m in found:
+        assert m.start >= last and text[m.start:m.end] == m.text and m.concept != 'c-3'
+        spoken = re.sub(r"[\s'’‐‑-]", '', fold(m.text))
+        assert spoken in {re.sub(r'\s', '', fold(l)) for _, l in labels_of(library.concepts[m.concept])}
+        last = m.end
+
+
+def test_a_label_is_found_in_a_million_characters_with_ten_thousand_labels():
+    library = Library('x', [Concept(f'c-{i}', dict(en=f'device {i} part', zh=f'设备{i}号')) for i in range(10_000)])
+    assert len(library.find('nothing to see here, 没有什么。 ' * 30_000 + 'device 77 part 设备88号')) == 2
+
+
+def proposed(day):
+    def c(label, l='en', n=5, **more): return Concept(concept_id(label, l), {l: label}, count=n, **more)
+    common = [c('lamp', n=9 * day), c('Ghent time'), c('织感', 'zh', 4 * day), c('motion sensor'), c('voucher')]
+    return common[:4 if day == 2 else 5] + [c(f'term of day {day}')]
+
+
+def edit(library):
+    library.remove('Ghent time', who='r1', when='2026-01-01'); library.merge('织感', 'motion sensor', who='r1', when='2026-01-01')
+    library.rename('voucher', 'discount code', who='r1', when='2026-01-01'); library.define('lamp', 'It shines.', who='r1', when='2026-01-01')
+
+
+def test_edits_hold_over_three_days():
+    library = Library('x', proposed(1))
+    edit(library)
+    for day in (2, 3):
+        library = replay(Library('x', proposed(day)), library.edits)
+        assert library.get('Ghent time').status == 'rejected' and not library.find('Ghent time')
+        assert library.get('织感').preferred == dict(en='motion sensor', zh='织感')
+        assert library.get('voucher').label == 'discount code' and library.get('lamp').definition == dict(en='It shines.')
+        assert library.get(f'term of day {day}').status == 'candidate' and library.get('lamp').count == 9 * day
+        if day == 2: library.accept('term of day 2', who='r2', when='2026-01-02')
+    assert library.get('term of day 2').status == 'accepted'
+
+
+steps = st.lists(st.tuples(st.sampled_from(['rename', 'add_label', 'merge', 'remove', 'accept', 'link', 'unlink', 'define', 'add']), st.sampled_from('abcdef'), st.sampled_from('abcdef'), st.sampled_from(['broader', 'narrower', 'related'])), max_size=12)
+
+
+@quick
+@given(steps)
+def test_any_series_of_edits_leaves_a_sound_library_that_replays_the_same(steps):
+    base = lambda: [Concept(concept_id(l), dict(en=l), count=i) for i, l in enumerate('abcde')]
+    library = Library('x', base())
+    for action, one, two, relation in steps:
+        arguments = dict(rename=(one, two), add_label=(one, two), merge=(one, two), link=(one, relation, two), unlink=(one, two), define=(one, 'text')).get(action, (one,))
+        try: getattr(library, action)(*arguments, who='r1', when='2026-01-01')
+        except UserError: continue
+        assert library.problems() == []
+    again = replay(Library('x', base()), library.edits)
+    assert content(again) == content(replay(Library('x', base()), library.edits))
+    assert {c.id: c.status for c in again} == {c.id: c.status for c in library}
+    assert again.problems() == []
+
+
+def test_edits_of_two_processes_at_once_are_all_kept(tmp_path):
+    code = ("import sys; from enterprise_lm.data.concept_edits import append_edit\n"
+            "for i in range(200): append_edit(sys.argv[1], dict(action='accept', who=sys.argv[2], i=i, pad='x' * 500))")
+    running = [subprocess.Popen([sys.executable, '-c', code, str(tmp_path/'j.jsonl'), w]) for w in 'ab']
+    assert [p.wait(60) for p in running] == [0, 0]
+    assert len(read_edits(tmp_path/'j.jsonl')) == 400
