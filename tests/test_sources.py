@@ -15,7 +15,8 @@ from enterprise_lm.data.files import formats, records, skipped_files
 from enterprise_lm.data.mail import mbox_records, split_message
 from enterprise_lm.data.sampling import sample_rows, sample_share, sample_strata
 from enterprise_lm.data.sources import open_sources
-from postgres import postgres
+
+pytest_plugins = ('postgres',)
 
 quick = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -36,26 +36,26 @@ class _Spool:
     def __iter__(self)->Iterator[dict]:
         with open(self.folder/'rows.jsonl', encoding='utf-8', newline='\n') as file: yield from map(json.loads, file)
 
-def _unwritable(values:dict)->str:
-    "Why no text file can hold a row; '' when it can."
+def _line(values:dict)->tuple[str, str]:
+    "A row as a JSON line, and why no text file can hold it; '' when one can."
     line = json.dumps(values, ensure_ascii=False, default=str)
-    if re.search(r'(?<!\\)(?:\\\\)*\\u0000', line): return 'a NUL character'
+    if '\\u0000' in line and re.search(r'(?<!\\)(?:\\\\)*\\u0000', line): return line, 'a NUL character'
     try: line.encode('utf-8')
-    except UnicodeEncodeError: return 'half of a surrogate pair'
-    return ''
+    except UnicodeEncodeError: return line, 'half of a surrogate pair'
+    return line, ''
 
 def _fill(spool:_Spool, opened:list, keep:list):
     "Write every usable row of the sources to the spool."
     with open(spool.folder/'rows.jsonl', 'w', encoding='utf-8', newline='\n') as file:
-        for source in opened:
-            for record in source.records:
-                place, values = f'{source.name}:{record.row}', {str(n): v for n, v in record.values.items() if not keep or n in keep}
-                reason = record.reason or _unwritable(values)
-                if record.reason == blank or not reason and all(v is None or isinstance(v, str) and is_blank(v) for v in values.values()): spool.blank += 1
-                elif reason: spool.reject(place, reason, record.raw or record.values)
-                else:
-                    for name, value in values.items(): spool.kinds[name].add(type(value))
-                    file.write(json.dumps(values, ensure_ascii=False, default=str) + '\n'); spool.rows += 1
+        for source, record in ((s, r) for s in opened for r in s.records):
+            values = {str(n): v for n, v in record.values.items() if not keep or n in keep}
+            line, reason = ('', record.reason) if record.reason else _line(values)
+            empty = not reason and all(v is None or isinstance(v, str) and is_blank(v) for v in values.values())
+            if empty or record.reason == blank: spool.blank += 1
+            elif reason: spool.reject(f'{source.name}:{record.row}', reason, record.raw or record.values)
+            else:
+                for name, value in values.items(): spool.kinds[name].add(type(value))
+                file.write(line + '\n'); spool.rows += 1
 
 # %% ../../nbs/10_data/75_convert.ipynb #912f4258
 def _cell(value)->str:
@@ -214,7 +214,8 @@ def convert(
 )->dict: # rows, blank, rejected, columns, input, output, rejected_file
     "Write `input` to `output` in another format; raises `UserError` for what the format cannot hold, and then nothing is written."
     output = Path(output).expanduser()
-    kind, keep = _target(input, output, to), [c.strip() for c in keep.split(',') if c.strip()] if isinstance(keep, str) else list(keep)
+    keep = [c.strip() for c in keep.split(',') if c.strip()] if isinstance(keep, str) else list(keep)
+    kind = _target(input, output, to)
     opened = open_sources(input, format, encoding, columns, unit)
     _sweep(output)
     try:
