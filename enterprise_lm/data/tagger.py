@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from ..core.errors import UserError
 from .spans import Span, merge_spans
-from .word_lists import repeated_names, titled_names
+from .word_lists import second_opinion
 
 # %% ../../nbs/10_data/19_tagger.ipynb #798045e6
 types = ('PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION', 'USERNAME')
@@ -148,6 +148,7 @@ def snap(
     while start < end and (text[start].isspace() or text[start] in ',;:,;:、。."\'('): start += 1
     while start < end and (text[end - 1].isspace() or text[end - 1] in ',;:,;:、。"(!?!?'): end -= 1
     if start == end: return start, end
+    if text[end - 1] in '))' and '(' not in text[start:end] and '(' not in text[start:end]: end -= 1
     while start and _in_word(text[start]) and _in_word(text[start - 1]): start -= 1
     while end < len(text) and _in_word(text[end - 1]) and _in_word(text[end]): end += 1
     return start, end
@@ -177,7 +178,9 @@ class Tagger:
     def __init__(self,
         weights:dict, # arrays by name
         about:dict,   # what tagger.json says: dilations, figures, how it was trained
+        names:dict|None=None, # word lists by kind: given, surname, place
     ):
+        self.names = {kind: frozenset((names or {}).get(kind, ())) for kind in ('given', 'surname', 'place')}
         self.weights, self.about = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in weights.items()}, about
 
     def __repr__(self): return f"tagger of {sum(v.size for v in self.weights.values()):,} weights for {', '.join(types)}"
@@ -201,27 +204,23 @@ class Tagger:
         found = {i: logits[a:b] for places, logits, _ in self.lines(texts) for i, a, b in places}
         return [found[i] for i in range(len(texts))]
 
-# %% ../../nbs/10_data/19_tagger.ipynb #27f268d1
+# %% ../../nbs/10_data/19_tagger.ipynb #4be1c1bd
 def _probabilities(logits:np.ndarray)->np.ndarray:
     power = np.exp(logits - logits.max(1, keepdims=True))
     return power / power.sum(1, keepdims=True)
 
-def _network_spans(tagger:Tagger, texts:list[str])->list[list[Span]]:
-    "The network's own findings in texts no longer than a window."
-    found = [[] for _ in texts]
+def _network_spans(tagger:Tagger, texts:list[str])->tuple:
+    "The network's own findings in texts no longer than a window, and how likely each character is part of any."
+    found, doubts = [[] for _ in texts], [np.zeros(0, np.float32)] * len(texts)
     for places, logits, there in tagger.lines(texts):
         chances = _probabilities(logits)
+        for i, a, b in places: doubts[i] = 1 - chances[a:b, 0]
         starts = [a for _, a, _ in places]
         for start, end, kind, chance in tag_spans(choose_tags(chances, there), chances):
             i, place, _ = places[bisect_right(starts, start) - 1]
             a, b = snap(texts[i], start - place, end - place)
             if a < b: found[i].append(Span(a, b, types[kind], texts[i][a:b], round(chance, 4), 'tagger'))
-    return found
-
-def _second_opinion(text:str, spans:list[Span])->list[Span]:
-    "Findings of the network and of the word lists together."
-    spans = merge_spans(spans + [s for s in titled_names(text) if not any(t.start <= s.start and s.end <= t.end for t in spans)])
-    return merge_spans(spans + repeated_names(text, spans))
+    return found, doubts
 
 @patch
 def __call__(self:Tagger,
@@ -231,10 +230,11 @@ def __call__(self:Tagger,
     "Return the names found in each text."
     cut = [(i, *window) for i, text in enumerate(texts) for window in _windows(text)]
     found = [[] for _ in texts]
-    for (i, place, _, first, last), spans in zip(cut, _network_spans(self, [part for _, _, part, _, _ in cut])):
-        moved = (replace(s, start=s.start + place, end=s.end + place) for s in spans)
+    for (i, place, part, first, last), spans, doubt in zip(cut, *_network_spans(self, [part for _, _, part, _, _ in cut])):
+        spans = merge_spans(spans)
+        moved = (replace(s, start=s.start + place, end=s.end + place) for s in (second_opinion(part, spans, doubt, self.names) if lists else spans))
         found[i] += [s for s in moved if first <= s.start < last]
-    return [_second_opinion(text, merge_spans(spans)) if lists else merge_spans(spans) for text, spans in zip(texts, found)]
+    return [merge_spans(spans) for spans in found]
 
 # %% ../../nbs/10_data/19_tagger.ipynb #b4f43b42
 FORMAT = 1  # of tagger.json
@@ -243,13 +243,16 @@ FORMAT = 1  # of tagger.json
 def _load(folder:str)->Tagger:
     from safetensors.numpy import load_file
     folder = Path(folder)
-    try: about = json.loads((folder/'tagger.json').read_text(encoding='utf-8')); weights = load_file(folder/'tagger.safetensors')
+    try:
+        about = json.loads((folder/'tagger.json').read_text(encoding='utf-8'))
+        weights = load_file(folder/'tagger.safetensors')
+        names = json.loads((folder/'names.json').read_text(encoding='utf-8')) if (folder/'names.json').is_file() else {}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} holds no tagger that can be read ({type(error).__name__}): give a folder with tagger.json and tagger.safetensors") from None
     except Exception as error: raise UserError(f"{folder}/tagger.safetensors is damaged ({type(error).__name__}): take a copy that verifies") from None
     if about.get('format') != FORMAT or tuple(about.get('tags', ())) != tags:
         raise UserError(f"{folder}/tagger.json is of another format or other tags: train it again with this version (elm run privacy)")
-    return Tagger(weights, about)
+    return Tagger(weights, about, names)
 
 def load_tagger(
     path=None, # folder with tagger.json and tagger.safetensors; None: the one that ships with the package

@@ -11,6 +11,7 @@ import numpy as np
 from ..core.artifact import Artifact, draft
 from ..core.errors import UserError, unknown
 from ..core.progress import track
+from ..data.invented import generate
 from ..data.tagger import character_codes, span_figures, tags, types
 from .task import Recipe, Task, take_options
 
@@ -132,17 +133,21 @@ def ship_tagger(
     "Write a trained tagger with its figures into a folder, and return the figures."
     import os
     from pathlib import Path
-    from enterprise_lm.data.tagger import load_tagger
+    from enterprise_lm.data.invented_values import listed_names
+    from enterprise_lm.data.tagger import Tagger, load_tagger
     from enterprise_lm.models.classifier import write_json
-    folder, tagger, test = Path(folder), load_tagger(model.path), corpus['test']
+    folder, test = Path(folder), corpus['test']
     folder.mkdir(parents=True, exist_ok=True)
+    names, trained = listed_names(), load_tagger(model.path)
+    tagger = Tagger(trained.weights, trained.about, names)
     figures = {}
     for language in ('en', 'zh'):
         chosen = [i for i, l in enumerate(test.languages) if l == language]
         truth, found = [read_label(test.labels[i]) for i in chosen], tagger([test.texts[i] for i in chosen])
         figures[language] = {kind: {k: round(v, 4) for k, v in f.items()} for kind, f in span_figures(truth, found).items()}
+    write_json(folder/'.names.json', names)
     about = dict(tagger.about, figures=figures, model=model.digest, training=model.parameters.get('options', {}))
     (folder/'.tagger.safetensors').write_bytes((model.path/'tagger.safetensors').read_bytes())
     write_json(folder/'.tagger.json', about)
-    for name in ('tagger.safetensors', 'tagger.json'): os.replace(folder/f'.{name}', folder/name)
+    for name in ('tagger.safetensors', 'names.json', 'tagger.json'): os.replace(folder/f'.{name}', folder/name)
     return figures
