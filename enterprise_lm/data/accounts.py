@@ -46,7 +46,7 @@ def find_usernames(
         group, value = found.lastgroup, found[found.lastgroup]
         if group == 'bare' and (not _assigned.search(prepared.low, max(0, found.start() - 6), found.start()) or value.lower() in _words or not strong and (prepared.text[found.start() - 1] != ':' or prepared.text[found.start() - 2] in '户戶')): continue
         if group.startswith('q') and not strong and (' ' in value or not re.search('[0-9_.]', value)): continue
-        yield *found.span(group), 'USERNAME', .8 if strong else .65, 'word for user name'
+        yield *found.span(group), 'USERNAME', .82 if strong else .78, 'word for user name'
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c5f69ce0
 _wechat = re.compile(r'微信号?|微信id|wechat(?: id)?|weixin|威信|薇信|(?<![a-z])(?:wx|vx|v信)(?![a-z])')

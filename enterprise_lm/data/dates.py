@@ -18,7 +18,7 @@ _date = re.compile(rf'''(?<![0-9A-Za-z.,/-])(?:{_year}(?P<s>[-/.])(?:1[0-2]|0?[1
     |(?<![0-9])(?:{_year}|[0-9]{{2}}|[{_cn}]{{2,4}})\ ?年\ ?(?:[0-9]{{1,2}}|[{_cn}]{{1,2}})\ ?月\ ?(?:[0-9]{{1,2}}|[{_cn}]{{1,3}})\ ?[日号號]''', re.VERBOSE | re.IGNORECASE)
 
 # %% ../../nbs/10_data/15_dates.ipynb #6cd6cd95
-_stems = ('born', 'birth', 'dob', 'd.o.b', '出生', '生日', '生于', '生於', '生辰', '日生', '号生', '月生', '年生')
+_stems = ('born', 'birth', 'dob', 'd.o.b', '出生', '生日', '生于', '生於', '生辰', '日生', '号生', '月生', '年生', 'age check', 'proof of age', 'my age', '年龄', '年齡', '实名', '未成年')
 _stem = re.compile('|'.join(map(re.escape, _stems)))
 _short = (rf'(?<![0-9A-Za-z])(?:{_year}(?:1[0-2]|0[1-9]){_day}|[0-9]{{2}}\.[0-9]{{1,2}}\.[0-9]{{1,2}}|{_month}\ {_day}(?:st|nd|rd|th)?|{_day}(?:st|nd|rd|th)?\ (?:of\ )?{_month}|{_year}年(?:1[0-2]|0?[1-9])月|(?:1[0-2]|0?[1-9])月{_day}[日号]'
                     rf'|{_year})(?![0-9A-Za-z月])')
@@ -29,12 +29,14 @@ _break = re.compile(r'[。！？!?]|\w.*\n|\n.*\w|(?:[\u4e00-\u9fff][^\u4e00-\u9
 _lives = ('简历', '履历', '履歷', 'résumé', 'curriculum vitae')
 _alone = re.compile(f'^[ \t]*({_date.pattern})[ \t]*$', re.VERBOSE | re.IGNORECASE | re.MULTILINE)
 
+_long_ago = re.compile('(?<![0-9])(?:19[2-9][0-9]|200[0-9]|201[0-2])(?![0-9])')  # a letter about such a day beside a word for birth is about a person
+
 def _birth_windows(prepared:Prepared):
-    "Dates from 30 characters before a word for birth to 60 behind it."
+    "Dates from 60 characters before a word for birth to 90 behind it."
     place = 0
     for word in _stem.finditer(prepared.low):
-        for found in _birth.finditer(prepared.text, max(place, word.start() - 30), word.end() + 90):
-            if found.start() > word.end() + 60: break
+        for found in _birth.finditer(prepared.text, max(place, word.start() - 60), word.end() + 120):
+            if found.start() > word.end() + 90: break
             place = found.end(); yield found
 
 def find_births(
@@ -42,12 +44,14 @@ def find_births(
 ): # (start, end, type, score, rule)
     "Yield dates of birth: a date with a word for birth before or behind it."
     if any(word in prepared.low for word in _lives):
-        for found in _alone.finditer(prepared.text): yield *found.span(1), 'DATE_OF_BIRTH', .7, 'date alone in a résumé'
+        for found in _alone.finditer(prepared.text):
+            if _long_ago.search(found[0]): yield *found.span(1), 'DATE_OF_BIRTH', .7, 'date alone in a résumé'
     if not any(stem in prepared.low for stem in _stems): return
     for found in _birth_windows(prepared):
         score = .7 if found['short'] else .9
         meaning, between = word_before(prepared, found.start(), 40, ('place', 'age', 'card', 'id', 'phone'))
         near = meaning == 'birth' and not _break.search(between) and (not found['short'] or len(between) < 14)
+        near = near or not found['short'] and _long_ago.search(found[0]) and meaning not in ('other', 'version')
         if near or _behind.match(prepared.low, found.end()): yield found.start(), found.end(), 'DATE_OF_BIRTH', score, 'word for birth'
 
 # %% ../../nbs/10_data/15_dates.ipynb #5ee34b10

@@ -81,4 +81,4 @@ def find_urls(
 ): # (start, end, type, score, rule)
     "Yield web addresses."
     if '://' in prepared.text or 'www.' in prepared.low:
-        for found in _url.finditer(prepared.text): yield found.start(), _trimmed(found), 'URL', .8, 'url'
+        for found in _url.finditer(prepared.text): yield found.start(), _trimmed(found), 'URL', .9, 'url'

@@ -111,7 +111,8 @@ def pieces(
 # %% ../../nbs/10_data/14_patterns.ipynb #664c0cd2
 _meanings = dict(
     phone='''phone telephone tel mobile cell cellphone fax desk call calling called ring text sms dial whatsapp hotline voicemail ph mob reach
-        contact landline answering message texted phoned my_number your_number his_number her_number area_code 电话 電話 手机 手機 座机 座機
+        contact landline answering message texted phoned my_number your_number his_number her_number the_number new_number old_number this_number following_number area_code
+        phoning dialing dialled texting reached reachable reaching helpline switchboard extension viber telegram pager handset 电话 電話 手机 手機 座机 座機
         固话 联系方式 聯絡 联系 传真 傳真 热线 熱線 来电 致电 拨打 短信 回电 打给 打我 联络 快递员 快递小哥 配送员 骑手 司机 号码是 尾号''',
     card='''card cc visa mastercard amex maestro unionpay debit pan 卡号 卡號 银行卡 信用卡 储蓄卡 借记卡 银联 银行账号 银行帐号 收款账号
         工资卡 刷卡 绑卡 张卡 付款卡 退到''',

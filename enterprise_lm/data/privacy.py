@@ -8,7 +8,7 @@ __all__ = ['find_patterns', 'find_personal', 'redact', 'Detector']
 # %% ../../nbs/10_data/20_privacy.ipynb #622385a2
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ..core.errors import UserError, unknown
 from .accounts import find_chat_accounts, find_orders, find_places, find_usernames
@@ -134,6 +134,8 @@ def _shipped_tagger():
     return load_tagger()
 
 # %% ../../nbs/10_data/20_privacy.ipynb #5dfcb40f
+_trust = .75  # what a name found by the tagger counts at most when it overlaps a number: a network is sure of itself too easily
+
 @dataclass(frozen=True)
 class Detector:
     "Finds personal data in many texts, by patterns, a tagger, known values or Presidio; raises `UserError` for an unknown kind or engine."
@@ -162,8 +164,9 @@ class Detector:
         return [self._settle(found) for found in zip(*opinions)]
 
     def _settle(self, found)->list[Span]:
-        spans = [s for part in found for s in part if s.type in self.types and s.score >= self.minimum(s.type)]
-        return merge_spans(spans) if len(spans) > 1 else spans
+        spans = [(s, replace(s, score=min(s.score, _trust)) if part is found[1] else s) for part in found for s in part if s.type in self.types and s.score >= self.minimum(s.type)]
+        original = {id(ranked): s for s, ranked in spans}
+        return [original[id(ranked)] for ranked in merge_spans([r for _, r in spans])]
 
     def _engine(self, texts:list[str]):
         if callable(self.engine): return self.engine(texts)
