@@ -13,7 +13,7 @@ from ..core.artifact import Artifact, draft, file_digest
 from ..core.errors import UserError, WorkError, unknown
 from ..core.text import count_words
 from .augment import AugmentPolicy, augment_rows, default_policy, read_operators, refuse_held_out
-from .card import corpus_card, plot_lengths, summarise
+from .card import corpus_card, describe, plot_lengths
 from .corpus import Corpus
 from .files import find_files
 from .read import read_rows
@@ -46,14 +46,19 @@ def _lines(rows:list[dict], held:list[dict])->str:
     return ''.join(json.dumps(t, ensure_ascii=False) + '\n' for t in told)
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #975d4fbf
-def _new_info(corpus:Corpus, table, words:list, report:dict, policy:AugmentPolicy, name:str)->dict:
+def _summary(rows:list[dict], words:list[int])->dict:
+    "What a card says about the training side."
+    counted = {name: dict(sorted(Counter(r.get(column) or 'unknown' for r in rows).items())) for name, column in (('languages', 'language'), ('licences', 'licence'))}
+    return dict(rows=len(rows), characters=describe([len(r['text']) for r in rows]), words=describe(words)) | counted
+
+def _new_info(corpus:Corpus, rows:list[dict], words:list, report:dict, policy:AugmentPolicy, name:str)->dict:
     "What corpus.json holds of the augmented corpus."
-    counts, labels = Counter(table['label'].to_pylist()), json.loads(json.dumps(corpus.info['label_counts']))
+    counts, labels = Counter(r['label'] for r in rows), json.loads(json.dumps(corpus.info['label_counts']))
     for label, sides in labels.items():
         if counts.get(label): sides['train'] = counts[label]
     note = dict(rule='augmented', count=report['added'], detail=f"training rows made from others ({', '.join(n for n, _ in policy.operators)}); {report['unchanged']} rows could not be changed, "
                 f"{report['held']} copies that repeat a held-back text were left out; see augmented.jsonl")
-    return corpus.info | dict(name=name, splits=corpus.info['splits'] | dict(train=summarise(table, words)), label_counts=labels,
+    return corpus.info | dict(name=name, splits=corpus.info['splits'] | dict(train=_summary(rows, words)), label_counts=labels,
                               findings=corpus.info['findings'] + [note], augmented=report | dict(policy=policy.record()))
 
 def _fill(folder:Path, corpus:Corpus, rows, held, report, policy, name):
@@ -62,8 +67,7 @@ def _fill(folder:Path, corpus:Corpus, rows, held, report, policy, name):
         if file not in ('train.arrow', 'corpus.json', 'README.md'): (folder/file).parent.mkdir(exist_ok=True); shutil.copyfile(corpus.artifact.file(file), folder/file)
     _write_train(rows, corpus['train'].table.schema, folder/'train.arrow')
     words = {side: [count_words(t) for t in corpus[side].texts] for side in corpus.splits} | dict(train=[count_words(r['text']) for r in rows])
-    import pyarrow as arrow
-    info = _new_info(corpus, arrow.Table.from_pylist(rows, corpus['train'].table.schema), words['train'], report, policy, name)
+    info = _new_info(corpus, rows, words['train'], report, policy, name)
     info['splits']['train']['sha256'] = file_digest(folder/'train.arrow')
     (folder/'augmented.jsonl').write_text(_lines(rows, held), encoding='utf-8')
     (folder/'corpus.json').write_text(json.dumps(info, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from ..core.errors import unknown
-from .edits import like, put_in
+from .edits import _protected, like, put_in
 
 # %% ../../nbs/10_data/83_counterfactual.ipynb #df23e10e
 _pairs = dict(
@@ -70,7 +70,9 @@ def swap_terms(
     for kind in kinds:
         if kind not in _pairs: raise unknown('kind of term', kind, _pairs)
     (becomes, pattern), edits = _terms(tuple(kinds)), []
+    inside = {i for m in _protected(text) for i in range(*m.span())}
     for found in pattern.finditer(text):
+        if found.start() in inside: continue
         word = found[0].lower()
         edits.append((*found.span(), like(becomes[word] or _pronoun(word, text, found.end()), found[0])))
     return put_in(text, edits)

@@ -15,8 +15,7 @@ from .synonyms import own_synonyms
 from .words import Segmenter, spans
 
 # %% ../../nbs/10_data/81_edits.ipynb #32677c6f
-_protected = re.compile(r'\[[A-Z][\w -]{0,40}\]|<[^<>\s]{1,60}>|\{[^{}\s]{1,60}\}|https?://[!-~]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|'
-                        r'[\w./:+-]*\d[\w./:+-]*', re.ASCII)
+_parts = re.compile(r'\[[^\[\]\n]{1,40}\]|<[^<>\s]{1,60}>|\{[^{}\s]{1,60}\}|https?://[!-~]+|[\w./:+@-]+', re.ASCII)
 _negation = re.compile(r"not|no|never|none|nothing|nobody|nor|neither|without|hardly|cannot|dont|cant|wont|didnt|doesnt|isnt|\w*n['’]t|.*[不没未无勿别莫非否].*", re.IGNORECASE)
 
 def is_negation(
@@ -25,21 +24,28 @@ def is_negation(
     "Say whether `word` negates."
     return _negation.fullmatch(word) is not None
 
+def _protected(text:str)->list:
+    "Matches of what no operator may change."
+    return [m for m in _parts.finditer(text) if m[0][0] in '[<{' or m[0].startswith(('http://', 'https://')) or any(c in '0123456789@' for c in m[0])]
+
 def protected_parts(
     text:str, # any text
 )->list[str]: # placeholders, addresses and what holds a digit, in order
     "Return the parts of `text` that no operator may change."
-    return [m[0] for m in _protected.finditer(text)]
+    return [m[0].rstrip('.:/+-') for m in _protected(text)]
 
 def open_spans(
     text:str,                        # any text
     segmenter:Segmenter=Segmenter(), # how to cut it
 )->list[tuple[int, int]]: # (start, end) of each word that may be changed
     "Return where the words of `text` stand that are neither protected nor negations."
-    held = [m.span() for m in _protected.finditer(text)]
-    return [(a, b) for a, b in spans(text, segmenter) if not is_negation(text[a:b]) and all(b <= x or a >= y for x, y in held)]
+    inside = {i for m in _protected(text) for i in range(*m.span())}
+    free = lambda a, b: not is_negation(text[a:b]) and not any(i in inside or text[i].isdigit() for i in range(a, b))
+    return [(a, b) for a, b in spans(text, segmenter) if free(a, b)]
 
 # %% ../../nbs/10_data/81_edits.ipynb #1ca3ec0e
+_article = re.compile(r'(?<![^\W_])([aA])n? $')
+
 def like(
     word:str,    # the new word
     pattern:str, # the word it stands for
@@ -53,12 +59,13 @@ def put_in(
     edits:list,  # (start, end, new text), places apart from each other
 )->str: # the text with all edits
     "Return `text` with `edits` in it; an article before a changed English word is made to fit."
-    for start, end, new in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
-        article = re.search(r'\b([aA])(n?) $', text[:start])
-        if article and new[:1].isalpha() and new[:1].isascii() and end > start:
-            text = text[:article.start()] + article[1] + ('n' if new[0].lower() in 'aeiou' else '') + ' ' + text[start:]
-    return text
+    out, last = [], 0
+    for start, end, new in sorted(edits):
+        before = text[last:start]
+        if (article := _article.search(before[-5:])) and new[:1].isalpha() and new[:1].isascii():
+            before = before[:len(before) - len(article[0])] + article[1] + 'n' * (new[0].lower() in 'aeiou') + ' '
+        out += [before, new]; last = end
+    return ''.join(out) + text[last:]
 
 # %% ../../nbs/10_data/81_edits.ipynb #04d3212e
 def check_rate(
@@ -79,6 +86,11 @@ def _without(text:str, start:int, end:int)->tuple[int, int]:
     elif text[start - 1] == ' ' and (end == len(text) or not text[end].isalnum()): return start - 1, end
     return (start, end + 1) if end < len(text) and text[end] == ' ' and (not start or text[start - 1].isspace()) else (start, end)
 
+def _joins(text:str, start:int, end:int)->bool:
+    "Whether a cut would make one protected part of two: in 100元500元 the first 元 must stay."
+    left, right = text[max(0, start - 60):start], text[end:end + 60]
+    return protected_parts(left + right) != protected_parts(left + text[start:end] + right)
+
 @dataclass(frozen=True)
 class Delete:
     "Takes words away."
@@ -90,9 +102,10 @@ class Delete:
     def __call__(self, text:str, random:Random)->str:
         every, free = spans(text, self.segmenter), open_spans(text, self.segmenter)
         count = min(how_many(self.rate, len(every)), len(free), len(every) - 1)
-        chosen = random.sample(free, count) if count > 0 else []
-        changed = put_in(text, [(*_without(text, *span), '') for span in chosen])
-        return like(changed, text) if chosen and every[0] in chosen else changed
+        chosen, changed = random.sample(free, count) if count > 0 else [], text
+        for a, b in sorted((_without(text, *span) for span in chosen), reverse=True):
+            if not _joins(changed, a, b): changed = changed[:a] + changed[b:]
+        return like(changed, text) if changed != text and every[0] in chosen else changed
 
 # %% ../../nbs/10_data/81_edits.ipynb #fd93f9f3
 def _places(text:str, segmenter:Segmenter, candidates)->list[tuple[int, int, list[str]]]:
@@ -148,12 +161,12 @@ class Insert:
         return put_in(text, [(a, a, new) for a, new in edits.items()])
 
 # %% ../../nbs/10_data/81_edits.ipynb #71fa2fb7
-def _exchange(text:str, one:tuple, other:tuple)->str:
-    "`text` with the words of two spans exchanged."
-    (a, b), (c, d) = sorted((one, other))
-    first, second = text[a:b], text[c:d]
-    if not text[:a].strip() and (first == 'A' or first[:1].isupper() and first[1:].islower()): first, second = first.lower(), like(second, first)
-    return text[:a] + second + text[b:c] + first + text[d:]
+def _recased(text:str, places:list, new:list[str])->list[str]:
+    "The new words, with the capital of the text's first word on whichever stands there now."
+    if not places or text[:places[0][0]].strip(): return new
+    first = text[places[0][0]:places[0][1]]
+    if new[0] == first or not (first == 'A' or first[:1].isupper() and first[1:].islower()): return new
+    return [like(new[0], first)] + [w.lower() if w == first else w for w in new[1:]]
 
 @dataclass(frozen=True)
 class Swap:
@@ -164,11 +177,13 @@ class Swap:
     def __post_init__(self): check_rate(self.rate, self.name)
 
     def __call__(self, text:str, random:Random)->str:
-        for _ in range(how_many(self.rate, len(spans(text, self.segmenter)))):
-            free = open_spans(text, self.segmenter)
-            scripts = [kind for kind in ([s for s in free if text[s[0]].isascii()], [s for s in free if not text[s[0]].isascii()]) if len(kind) > 1]
-            if scripts: text = _exchange(text, *random.sample(random.choice(scripts), 2))
-        return text
+        places = open_spans(text, self.segmenter)
+        new, latin = [text[a:b] for a, b in places], [text[a].isascii() for a, _ in places]
+        scripts = [kind for kind in ([i for i, l in enumerate(latin) if l], [i for i, l in enumerate(latin) if not l]) if len(kind) > 1]
+        for _ in range(how_many(self.rate, len(spans(text, self.segmenter))) if scripts else 0):
+            i, j = random.sample(random.choice(scripts), 2)
+            new[i], new[j] = new[j], new[i]
+        return put_in(text, [(a, b, w) for (a, b), w in zip(places, _recased(text, places, new)) if w != text[a:b]])
 
 # %% ../../nbs/10_data/81_edits.ipynb #760c81a1
 def edit_share(

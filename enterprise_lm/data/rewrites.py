@@ -51,13 +51,13 @@ def masked_filler(
 ):
     "Return a filler that asks `model`; raises `UserError` when the tokenizer has no mask."
     if tokenizer.mask_token is None: raise UserError("this tokenizer has no mask token, so nothing can be filled in: hand over a masked model with its own tokenizer")
+    mark = lambda *ids: [next((i for i in ids if i is not None))] if any(i is not None for i in ids) else []
+    begin, end, half = mark(tokenizer.cls_token_id, tokenizer.bos_token_id), mark(tokenizer.sep_token_id, tokenizer.eos_token_id), (longest - 3) // 2
     def fill(before:str, after:str, k:int=5)->list[tuple[str, float]]:
         import torch
-        half = longest * 2
-        ids = tokenizer(before[-half:] + tokenizer.mask_token + after[:half], return_tensors='pt', truncation=True, max_length=longest)
-        gap = (ids['input_ids'][0] == tokenizer.mask_token_id).nonzero()
-        if not len(gap): return []
-        with torch.inference_mode(): chances = model.eval()(**ids).logits[0, gap[0, 0]].softmax(-1)
+        left, right = (tokenizer(t, add_special_tokens=False)['input_ids'] if t else [] for t in (before[-4 * half:].rstrip(' '), after[:4 * half]))
+        ids, gap = [*begin, *left[-half:], tokenizer.mask_token_id, *right[:half], *end], len(begin) + len(left[-half:])
+        with torch.inference_mode(): chances = model.eval()(input_ids=torch.tensor([ids])).logits[0, gap].softmax(-1)
         best = chances.topk(min(4 * k + 20, len(chances)))
         pieces = tokenizer.convert_ids_to_tokens(best.indices.tolist())
         return [(p.lstrip('Ġ▁'), float(c)) for p, c in zip(pieces, best.values) if re.fullmatch(r"[Ġ▁]?[^\W\d_]+", p)][:k]
