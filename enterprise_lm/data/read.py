@@ -21,7 +21,7 @@ from ..core.text import is_blank
 from .files import Record, blank, source_path, text_lines
 from .privacy import redact
 from .sources import Opened, open_sources
-from .subjects import subject_key
+from .subjects import erased_subjects, subject_key
 
 # %% ../../nbs/10_data/30_read.ipynb #e2cf0351
 _usual = dict(
@@ -116,6 +116,7 @@ def _row(record:Record, which:dict, names:list|None, mark:Callable)->tuple[dict,
     "The values of our columns, and the reason why the row cannot be used."
     values = {ours: record.values.get(theirs) for ours, theirs in which.items()}
     reason = record.reason or text_problem(values.get('text'))
+    if values.get('subject') is not None and not is_blank(str(values['subject'])): values['subject'] = mark(_plain('subject', values['subject']))
     if reason: return values, reason
     values['label'], reason = _label_text(values.get('label'), names)
     for name in which:
@@ -123,7 +124,6 @@ def _row(record:Record, which:dict, names:list|None, mark:Callable)->tuple[dict,
         value = _plain(name, value)
         values[name] = value if not is_blank(value) else None
         if values[name] and not reason and _string_problem(value): reason = f'{name} {_string_problem(value)}'
-    if values.get('subject') and not reason: values['subject'] = mark(values['subject'])
     return values, reason
 
 # %% ../../nbs/10_data/30_read.ipynb #7e97ede7
@@ -169,6 +169,7 @@ class FileRows:
     names:list|None = None            # names of labels that are ids
     mark:Callable = field(default=subject_key, repr=False) # what becomes of a subject
     options:dict = field(default_factory=dict) # how the file is read
+    erased:frozenset = field(default=frozenset(), repr=False) # marks of persons whose rows may not come back
     blank:int = 0                     # blank lines so far
 
     @property
@@ -176,13 +177,19 @@ class FileRows:
 
     def __iter__(self)->Iterator[tuple[dict, str]]:
         "Yield (values, '') or (dict(source, values), reason) for each row."
-        which, stream = _which(self.opened.records, file=self.file, **self.which)
+        (which, stream), left_out = _which(self.opened.records, file=self.file, **self.which), 0
         for record in stream:
             if record.reason == blank: self.blank += 1; continue
             values, reason = _row(record, which, self.names, self.mark)
             source = f'{self.file}:{record.row}'
-            if reason: yield dict(source=source, values=record.raw or record.values), reason
+            if values.get('subject') in self.erased: left_out += 1
+            elif reason: yield dict(source=source, values=record.raw or _as_given(record, which, values)), reason
             else: values['source'] = source; yield values, ''
+        if left_out: self.opened.notes.append(f'{left_out} row{"s" * (left_out > 1)} of persons who were erased left out')
+
+def _as_given(record:Record, which:dict, values:dict)->dict:
+    "The values of a record, with the mark in the place of the person."
+    return record.values | ({which['subject']: values['subject']} if values.get('subject') else {})
 
 # %% ../../nbs/10_data/30_read.ipynb #f3dfe4f8
 def open_rows(
@@ -200,7 +207,7 @@ def open_rows(
     names, settings = label_names_of(label_names, source), get_settings()
     mark = lru_cache(maxsize=65536)(lambda value: subject_key(value, settings))
     which, options = dict(text=text, label=label, group=group), dict(format=format, encoding=encoding, columns=cells)
-    return [FileRows(o, which, names, mark, options) for o in open_sources(source, **options)]
+    return [FileRows(o, which, names, mark, options, erased_subjects(settings)) for o in open_sources(source, **options)]
 
 # %% ../../nbs/10_data/30_read.ipynb #5a8c5907
 @dataclass
