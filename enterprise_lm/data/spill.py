@@ -73,6 +73,7 @@ class Shard:
     "What the steps made of a file: a path, and the side it belongs to."
     path:Path
     side:str
+    new:bool = True  # made by this run, not taken from the cache
 
     @property
     def note(self)->dict: return json.loads(self.path.with_suffix('.json').read_text(encoding='utf-8'))
@@ -128,7 +129,8 @@ def spill(
     for number, (side, rows) in enumerate(files):
         name = shard_name(rows, side, functions) if cache else ''
         shards.append(Shard(Path(cache)/name if name else folder/f'{number}.arrow', side))
-    new = [n for n, s in enumerate(shards) if not s.use()]
+    for shard in shards: shard.new = not shard.use()
+    new = [n for n, s in enumerate(shards) if s.new]
     sketched, done, current = any('SketchRows' in repr(f) for f in functions), 0, None
     stream = (batch for n in new for batch in batches_of(files[n][1], files[n][0], n))
     waiting = list(new)
