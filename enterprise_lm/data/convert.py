@@ -58,6 +58,8 @@ def _fill(spool:_Spool, opened:list, keep:list):
                 file.write(line + '\n'); spool.rows += 1
 
 # %% ../../nbs/10_data/75_convert.ipynb #912f4258
+def _listed(names)->str: return ', '.join(f'`{name[:40]}`' for name in list(names)[:9])
+
 def _cell(value)->str:
     "A value as text."
     return '' if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -102,7 +104,7 @@ def _write_parquet(spool:_Spool, path:Path):
 # %% ../../nbs/10_data/75_convert.ipynb #0ed489f0
 def _write_txt(spool:_Spool, path:Path, text:str):
     more = [name for name, types in spool.kinds.items() if name != text and types != {type(None)}]
-    if more: raise UserError(f"txt holds texts and nothing else, and these rows have {', '.join(f'`{n[:40]}`' for n in more[:5])} too: choose csv or jsonl, or say keep='{text}'")
+    if more: raise UserError(f"txt holds texts and nothing else, and these rows have {_listed(more)} too: choose csv or jsonl, or say keep='{text}'")
     with open(path, 'w', encoding='utf-8', newline='\n') as file:
         for number, row in enumerate(spool, 1):
             value = _cell(row.get(text))
@@ -122,18 +124,21 @@ def _document(row:dict, text:str)->str:
 
 def _write_md(spool:_Spool, path:Path, text:str, folder:bool):
     for name in spool.kinds:
-        if not re.fullmatch(r'[A-Za-z_][\w-]*', name): raise UserError(f"Markdown has no place for a column called {name[:40]!r}: rename it, or say keep= which columns to write")
-    if not folder and spool.rows > 1: raise UserError(f"a Markdown file holds one document, and there are {spool.rows}: name a folder without an ending and say to='md'")
+        if not re.fullmatch(r'[A-Za-z_][\w-]*', name):
+            raise UserError(f"Markdown has no place for a column called {name[:40]!r}: rename it, or say keep= which columns to write")
+    if not folder and spool.rows > 1:
+        raise UserError(f"a Markdown file holds one document, and there are {spool.rows}: name a folder without an ending and say to='md'")
     if folder: path.mkdir()
     digits = len(str(spool.rows))
     for number, row in enumerate(spool, 1):
-        problem = 'a carriage return, which Markdown files do not keep' if '\r' in _cell(row.get(text)) else 'empty text' if is_blank(_cell(row.get(text))) else ''
+        value = _cell(row.get(text))
+        problem = 'a carriage return, which Markdown files do not keep' if '\r' in value else 'empty text' if is_blank(value) else ''
         if problem: spool.reject(f'row {number}', problem, row); spool.rows -= 1
         else: (path/f'{number:0{digits}}.md' if folder else path).write_text(_document(row, text), encoding='utf-8', newline='\n')
 
 # %% ../../nbs/10_data/75_convert.ipynb #7f917639
-_headers = {'id': 'X-Id', 'label': 'X-Label', 'group': 'X-Group', 'time': 'X-Time', 'subject': 'X-Person', 'quoted': 'X-Quoted', 'signature': 'X-Signature',
-            'attachments': 'X-Attachments', 'title': 'Subject', 'from': 'From', 'to': 'To', 'language': 'Content-Language'}
+_headers = {'id': 'X-Id', 'label': 'X-Label', 'group': 'X-Group', 'time': 'X-Time', 'subject': 'X-Person', 'quoted': 'X-Quoted',
+            'signature': 'X-Signature', 'attachments': 'X-Attachments', 'title': 'Subject', 'from': 'From', 'to': 'To', 'language': 'Content-Language'}
 
 def _encoded(value:str)->str:
     "A header's value: as it is when it is plain, in encoded words when it is not."
@@ -151,7 +156,7 @@ def _letter(row:dict, which:dict, number:int)->str:
 def _write_mbox(spool:_Spool, path:Path, which:dict):
     which = {n: n for n in _headers if n in spool.kinds and n not in which.values()} | which
     left = [n for n, types in spool.kinds.items() if n not in [v for k, v in which.items() if k in _headers or k == 'text'] and types != {type(None)}]
-    if left: raise UserError(f"mail has no place for {', '.join(f'`{n[:40]}`' for n in left[:5])}: choose jsonl, or say keep= which columns to write")
+    if left: raise UserError(f"mail has no place for {_listed(left)}: choose jsonl, or say keep= which columns to write")
     with open(path, 'w', encoding='utf-8', newline='\n') as file:
         for number, row in enumerate(spool, 1):
             if is_blank(_cell(row.get(which['text']))): spool.reject(f'row {number}', 'empty text', row); spool.rows -= 1
@@ -172,8 +177,10 @@ def _target(input, output:Path, to:str)->str:
     format = to or {'tab': 'tsv', 'ndjson': 'jsonl', 'markdown': 'md'}.get(ending, ending)
     if format not in targets: raise unknown('output format', format or 'none', targets, output.name)
     if not output.parent.is_dir(): raise UserError(f"there is no folder {output.parent}: make it first")
-    if output.is_dir() and (format != 'md' or any(output.iterdir())): raise UserError(f"{output} is a folder that is there already: name a new {'one' if format == 'md' else 'file'}")
-    if output.exists() and any(output.samefile(path) for path in _files(input)): raise UserError(f"{output.name} is what is read: write to another name or folder")
+    if output.is_dir() and (format != 'md' or any(output.iterdir())):
+        raise UserError(f"{output} is a folder that is there already: name a new {'one' if format == 'md' else 'file'}")
+    if output.exists() and any(output.samefile(path) for path in _files(input)):
+        raise UserError(f"{output.name} is what is read: write to another name or folder")
     return format
 
 def _write(spool:_Spool, format:str, path:Path, text:str, output:Path):
@@ -223,11 +230,12 @@ def convert(
         try:
             _fill(spool, opened, keep)
             for name in keep:
-                if spool.rows and name not in spool.kinds: raise UserError(f"keep= names a column `{name[:40]}` that no row has: its columns are {', '.join(f'`{n[:40]}`' for n in list(spool.kinds)[:20])}")
+                if spool.rows and name not in spool.kinds: raise UserError(f"keep= names a column `{name[:40]}` that no row has: there are {_listed(spool.kinds)}")
             if spool.rows: _write(spool, kind, spool.folder/f'output.{kind}', text, output)
             if not spool.rows: raise UserError(f"no row can be written to {output.name}: {spool.first or 'there is none that is not blank'}")
             rejected = _publish(spool, spool.folder/f'output.{kind}', output)
         finally: shutil.rmtree(spool.folder, ignore_errors=True)
-    except OSError as error: raise WorkError(f"could not write {output.name} in {output.parent}: {error.strerror or error}; make room or rights there and run it again") from error
-    return dict(rows=spool.rows, blank=spool.blank, rejected=spool.rejected, columns=list(spool.kinds), input=str(input) if isinstance(input, str | Path) else [o.name for o in opened],
+    except OSError as error:
+        raise WorkError(f"could not write {output.name} in {output.parent}: {error.strerror or error}; make room or rights there and run it again") from error
+    return dict(rows=spool.rows, blank=spool.blank, rejected=spool.rejected, columns=list(spool.kinds), input=[source.name for source in opened],
                 output=str(output), rejected_file=str(rejected) if rejected else '')

@@ -18,7 +18,8 @@ from .files import Record
 
 # %% ../../nbs/10_data/05_databases.ipynb #4f1a7ac8
 _hidden = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/|(\$\w*\$).*?\1", re.DOTALL)
-_changing = re.compile(r'\b(insert|update|delete|merge|replace\s+into|into|create|alter|drop|truncate|grant|revoke|call|copy|attach|pragma|set|lock|vacuum)\b', re.IGNORECASE)
+_changing = re.compile(r'\b(insert|update|delete|merge|replace\s+into|into|create|alter|drop|truncate|grant|revoke|call|copy|attach|pragma|'
+                       r'set|lock|vacuum)\b', re.IGNORECASE)
 
 def check_query(
     query:str, # SQL
@@ -26,7 +27,8 @@ def check_query(
     "Return `query` when it is one SELECT; raises `UserError` for anything that may change data."
     plain = _hidden.sub("''", query).strip().rstrip('; \n\t')
     first = plain.lstrip('( \n\t').split(None, 1)[0].lower() if plain.lstrip('( \n\t') else ''
-    if first not in ('select', 'with', 'values', 'table'): raise UserError(f"the query begins with {first[:20] or 'nothing'!r}: give one SELECT, since a source is read and never changed")
+    if first not in ('select', 'with', 'values', 'table'):
+        raise UserError(f"the query begins with {first[:20] or 'nothing'!r}: give one SELECT, since a source is read and never changed")
     if ';' in plain: raise UserError("the query holds more than one statement: give one SELECT")
     found = _changing.search(re.sub(r'\bfor\s+update\b|\breplace\s*\(', '', plain, flags=re.IGNORECASE))
     if found: raise UserError(f"the query holds {found[0].upper()}, which may change the database: give one SELECT (put a column of that name in quotation marks)")
@@ -39,7 +41,7 @@ def _address(url:str):
     from sqlalchemy.exc import ArgumentError
     kind, _, name = url.partition(':')
     if kind == 'env': url = os.environ.get(name, '')
-    if not url: raise UserError(f"the environment variable {name} holds no database address: set it to one such as postgresql+psycopg://user:password@host/database")
+    if not url: raise UserError(f"the environment variable {name} holds no database address: set it to dialect://user:password@host/database")
     try: address = make_url(url)
     except (ArgumentError, ValueError): raise UserError("the database address cannot be read: write dialect://user@host/database, as SQLAlchemy does") from None
     if address.get_backend_name() == 'sqlite' and not Path(address.database or '').is_file():
@@ -68,11 +70,11 @@ def _plain(value):
 
 # %% ../../nbs/10_data/05_databases.ipynb #f56b2708
 def _complaint(error:Exception, address)->str:
-    "The first line of a driver's error, without password and user."
+    "The first line of a driver's error, without password, user and the value it stumbled on."
     said = ' '.join(str(getattr(error, 'orig', None) or error).split('\n')[0].split())[:160]
     for secret in (address.password, address.username):
         if secret: said = said.replace(str(secret), '***')
-    return said
+    return re.sub(r'(: )["\'].*', r'\1…', said)
 
 def _read_only(engine):
     "Tell a SQLite engine to change nothing; PostgreSQL is told by its transaction."
@@ -95,7 +97,9 @@ def sql_records(
     url:str,   # any SQLAlchemy address, or env:NAME where NAME holds one
     query:str, # one SELECT
 )->Iterator[Record]: # rows, numbered from 1
-    "Yield the rows of `query`, streamed and read only; raises `UserError` for what the database refuses, `WorkError` when it is lost on the way."
+    """Yield the rows of `query`, streamed and read only.
+
+    Raises `UserError` for what the database refuses, `WorkError` when it is lost on the way."""
     from sqlalchemy.exc import SQLAlchemyError
     query, address, row = check_query(query), _address(url), 0
     try:

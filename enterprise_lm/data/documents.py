@@ -104,7 +104,8 @@ class _Page(HTMLParser):
     "Collects the text of a page and what it states."
     def __init__(self):
         super().__init__(convert_charrefs=True)
-        self.parts, self.hidden, self.depth, self.stated, self.title, self.code, self.lists = [], '', 0, {}, None, 0, []
+        self.parts, self.hidden, self.depth, self.code, self.lists = [], '', 0, 0, []
+        self.stated, self.title = {}, None
 
     def handle_data(self, data):
         if self.title is not None: self.title += data
@@ -128,19 +129,21 @@ class _Page(HTMLParser):
         else: _end(self, tag)
 
 # %% ../../nbs/10_data/02_documents.ipynb #fd887e54
-_meta = {'date': 'time', 'dc.date': 'time', 'dcterms.date': 'time', 'dcterms.issued': 'time', 'article:published_time': 'time', 'pubdate': 'time', 'last-modified': 'time',
-         'license': 'licence', 'licence': 'licence', 'rights': 'licence', 'dc.rights': 'licence', 'dcterms.license': 'licence', 'og:title': 'title',
+_meta = {'date': 'time', 'dc.date': 'time', 'dcterms.date': 'time', 'dcterms.issued': 'time', 'article:published_time': 'time',
+         'pubdate': 'time', 'last-modified': 'time', 'license': 'licence', 'licence': 'licence', 'rights': 'licence', 'dc.rights': 'licence', 'dcterms.license': 'licence', 'og:title': 'title',
          'content-language': 'language', 'dc.language': 'language', 'og:locale': 'language'}
 
 def _state(page:_Page, tag:str, attributes:dict):
     "Note what a tag states about the page."
     found = {}
     if tag == 'html': found['language'] = attributes.get('lang') or attributes.get('xml:lang')
-    if tag == 'meta': found[_meta.get((attributes.get('name') or attributes.get('property') or attributes.get('http-equiv') or '').lower())] = attributes.get('content')
+    said = attributes.get('name') or attributes.get('property') or attributes.get('http-equiv') or ''
+    if tag == 'meta': found[_meta.get(said.lower())] = attributes.get('content')
     if tag in ('link', 'a') and 'license' in attributes.get('rel', '').split(): found['licence'] = attributes.get('href')
     if tag == 'time': found['time'] = attributes.get('datetime')
     for name, value in found.items():
-        if name and value and value.strip(): page.stated.setdefault(name, re.split('[-_]', value.strip())[0].lower() if name == 'language' else value.strip())
+        value = re.split('[-_]', value.strip())[0].lower() if name == 'language' and value else (value or '').strip()
+        if name and value: page.stated.setdefault(name, value)
 
 # %% ../../nbs/10_data/02_documents.ipynb #392685ab
 def _begin(page:_Page, tag:str):

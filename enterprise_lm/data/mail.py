@@ -64,11 +64,15 @@ def _content(message:Message)->tuple[str, list[str]]:
 # %% ../../nbs/10_data/03_mail.ipynb #752391b0
 _quoted = re.compile(r'\s{0,3}[>＞|]')
 _begins = re.compile(r'\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b|在|于)')
-_attribution = re.compile(r'(?=.*[\d@<])\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b.{6,300}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu|schreef)\b.{0,99}|(?:在|于)?.{4,200}(?:写道|寫道|写到|編寫|编写))\s*[:：]\s*')
-_ruler = re.compile(r'\s*(?:[-_—]{3,}\s*(?:Original Message|Forwarded message|Ursprüngliche Nachricht|Message d.origine|原始邮件|原始郵件|原邮件|转发邮件|轉寄郵件|回复的原邮件|回复的邮件|原始信件)\s*[-_—]{3,}|Begin forwarded message:)\s*', re.IGNORECASE)
+_attribution = re.compile(r'(?=.*[\d@<])\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b.{6,300}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu|'
+                          r'schreef)\b.{0,99}|(?:在|于)?.{4,200}(?:写道|寫道|写到|編寫|编写))\s*[:：]\s*')
+_ruler = re.compile(r'\s*(?:[-_—]{3,}\s*(?:Original Message|Forwarded message|Ursprüngliche Nachricht|Message d.origine|原始邮件|原始郵件|'
+                    r'原邮件|转发邮件|轉寄郵件|回复的原邮件|回复的邮件|原始信件)\s*[-_—]{3,}|Begin forwarded message:)\s*', re.IGNORECASE)
 _block = re.compile(r'\s*[*]?(?:From|Von|De|发件人|寄件人|寄件者|發件人)[*]?\s*[:：]')
-_block_next = re.compile(r'\s*[*]?(?:Sent|Date|To|Subject|Cc|Gesendet|Datum|Envoyé|发送时间|發送時間|发送日期|日期|收件人|收件者|主题|主題|主旨|时间|抄送)[*]?\s*[:：]')
-_signs = re.compile(r'--\s?|\s*(?:Sent from my .{2,40}|Von meinem .{2,40} gesendet|发自我的.{1,30}|從我的.{1,30}|来自我的.{1,30}|发自.{0,10}(?:iPhone|手机|邮箱|客户端).{0,20}|Get Outlook for .{2,30})\s*', re.IGNORECASE)
+_block_next = re.compile(r'\s*[*]?(?:Sent|Date|To|Subject|Cc|Gesendet|Datum|Envoyé|发送时间|發送時間|发送日期|日期|收件人|收件者|'
+                         r'主题|主題|主旨|时间|抄送)[*]?\s*[:：]')
+_signs = re.compile(r'--\s?|\s*(?:Sent from my .{2,40}|Von meinem .{2,40} gesendet|发自我的.{1,30}|從我的.{1,30}|来自我的.{1,30}|'
+                    r'发自.{0,10}(?:iPhone|手机|邮箱|客户端).{0,20}|Get Outlook for .{2,30})\s*', re.IGNORECASE)
 
 def _opens_quote(lines:list[str], at:int)->str:
     "'all' when everything from line `at` on is quoted, 'marked' when only marked lines are, '' when none is."
@@ -140,11 +144,13 @@ def _values(message:Message, roots:dict)->dict:
 def _message_record(row:int, raw:bytes, roots:dict)->Record:
     "The record of one message as it stood in a file."
     shown, head = raw[:100_000].decode('utf-8', 'replace'), raw.replace(b'\r\n', b'\n').partition(b'\n\n')[0]
-    if len(head) > longest_head and b'\nX-Text: whole\n' not in head: return Record(row, reason=f'headers of {len(head):,} bytes; the limit is {longest_head:,}', raw=shown)
+    if len(head) > longest_head and b'\nX-Text: whole\n' not in head:
+        return Record(row, reason=f'headers of {len(head):,} bytes; the limit is {longest_head:,}', raw=shown)
     try: values = _values(message := email.message_from_bytes(raw), roots)
     except Exception as error:  # the parser's own mishaps with hostile mail are of many kinds
         return Record(row, reason=f'a message that cannot be taken apart ({type(error).__name__})', raw=shown)
-    if not any(message.get(name) for name in ('from', 'subject', 'date', 'message-id')): return Record(row, reason='a message without From, Subject, Date and Message-ID', raw=shown)
+    if not any(message.get(name) for name in ('from', 'subject', 'date', 'message-id')):
+        return Record(row, reason='a message without From, Subject, Date and Message-ID', raw=shown)
     if is_blank(values['text']): return Record(row, values, reason='a message without text of its own')
     return Record(row, values)
 
@@ -175,8 +181,9 @@ def mbox_records(
     roots = {}
     with open_bytes(path) as file:
         for row, begin, raw, size in _messages(file):
-            if size > longest_message: yield Record(row, reason=f'message of {size:,} bytes; the limit is {longest_message:,}', raw=raw[:1000].decode('utf-8', 'replace'))
-            elif not begin: yield Record(row, reason="text before the first 'From ' line of the mailbox", raw=raw[:100_000].decode('utf-8', 'replace'))
+            shown = raw[:100_000].decode('utf-8', 'replace')
+            if size > longest_message: yield Record(row, reason=f'message of {size:,} bytes; the limit is {longest_message:,}', raw=shown)
+            elif not begin: yield Record(row, reason="text before the first 'From ' line of the mailbox", raw=shown)
             else: yield _message_record(row, raw, roots)
 
 def _check_mail(path:Path, name:str):

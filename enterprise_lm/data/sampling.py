@@ -35,12 +35,12 @@ def sample_share(
     return (row for row in rows if draw(row) < share)
 
 # %% ../../nbs/10_data/42_sampling.ipynb #34b4bd7c
-def _weigh(row:Mapping, weight)->float:
+def _weigh(row:Mapping, number:int, weight)->float:
     "The weight of a row: a column's value, or what a function says."
     value = weight(row) if callable(weight) else row.get(weight)
     try: value = float(value)
     except (TypeError, ValueError): value = math.nan
-    if not 0 <= value < math.inf: raise UserError(f"the weight of row {str(row.get('id', ''))[:40]!r} is no number from 0 on: mend column `{weight if isinstance(weight, str) else 'weight'}`")
+    if not 0 <= value < math.inf: raise UserError(f"the weight of row {number + 1} is no number from 0 on: mend column `{weight if isinstance(weight, str) else 'weight'}`")
     return value
 
 def _smallest(drawn:Iterable[tuple[float, int, Mapping]], size:int)->list[tuple[int, Mapping]]:
@@ -58,7 +58,7 @@ def sample_rows(
     draw = _Draw(seed)
     def drawn():
         for number, row in enumerate(rows):
-            u, w = draw(row), _weigh(row, weight) if weight else 1.
+            u, w = draw(row), _weigh(row, number, weight) if weight else 1.
             if w: yield -math.log(u) / w, number, row
     return [row for _, row in _smallest(drawn(), int(size))]
 

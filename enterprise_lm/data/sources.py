@@ -78,7 +78,8 @@ def _open_corpus(path:Path, side:str)->list[Opened]:
 
 # %% ../../nbs/10_data/11_sources.ipynb #b38bc573
 def _open_sql(url:str, query:str)->list[Opened]:
-    notes = [] if 'order by' in query.lower() else ['the query has no ORDER BY: its rows may come in another order next time, and then row numbers and digest differ']
+    unordered = 'the query has no ORDER BY: its rows may come in another order next time, and then row numbers and digest differ'
+    notes = [] if 'order by' in query.lower() else [unordered]
     return [_open_stream(f'{database_name(url)}#{data_digest(query)[:8]}', sql_records(url, query), [query], notes)]
 
 def _open_hub(source:str)->list[Opened]:
@@ -121,10 +122,11 @@ def _named(source:str)->list[Opened]|None:
     if source.startswith('docstrings://'): return [Opened(n, file_digest(p), rows) for p, n, rows in docstring_files(source)]
     scheme = source.partition('://')[0]
     if scheme.isidentifier() and '://' in source and not source_path(source).exists():
-        raise UserError(f"a source cannot begin with {scheme}://: save the page or table to a file and give its path, or use sample://, hub://, docstrings:// or a database address")
+        raise UserError(f"a source cannot begin with {scheme}://: save the page or table to a file and give its path, "
+                        "or use sample://, hub://, docstrings:// or a database address")
 
 def open_sources(
-    source,                 # a path, folder or pattern, sample://…, hub://…, docstrings://…, 'sqlite:///…#SELECT …', a corpus (or path#split), rows, or a list of these
+    source,                 # a path, a pattern, a corpus (or path#split), sample://…, hub://…, docstrings://…, 'sqlite:///…#SELECT …', rows, or a list
     format:str='',          # of files; '' goes by each file's ending
     encoding:str='utf-8',   # of text files
     columns:list|None=None, # names of the cells of a csv, tsv or txt file without a header
