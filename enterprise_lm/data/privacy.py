@@ -79,14 +79,15 @@ def find_patterns(
         if not more: break
         starts = _masked_starts(spans)
         more = _search(replace_spans(text, spans, map(_mask, spans)), types, minimum)
-        more = [s for s in (_moved(m, spans, text, starts) for m in more) if not any(s.start < k.end and k.start < s.end for k in _near(spans, s))]
+        begins = [s.start for s in spans]
+        more = [s for s in (_moved(m, spans, text, starts) for m in more) if _is_free(s, spans, begins)]
         if more: spans = sorted([*spans, *more], key=lambda s: s.start)
     return spans
 
-def _near(spans:list[Span], span:Span)->list[Span]:
-    "Those of `spans`, sorted, that may touch `span`."
-    place = bisect_right([s.start for s in spans], span.start)
-    return spans[max(0, place - 1):place + 2]
+def _is_free(span:Span, spans:list[Span], begins:list[int])->bool:
+    "Whether `span` touches none of `spans`, which are sorted and begin at `begins`."
+    place = bisect_right(begins, span.start)
+    return not any(span.start < k.end and k.start < span.end for k in spans[max(0, place - 1):place + 2])
 
 # %% ../../nbs/10_data/20_privacy.ipynb #c14ea8ea
 def find_personal(
