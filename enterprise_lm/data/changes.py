@@ -20,12 +20,15 @@ from .quality import length_step, total_variation
 # %% ../../nbs/10_data/57_changes.ipynb #f497ea4f
 _other = ('language', 'subject', 'licence', 'group', 'time', 'consent')
 
-def _mark(value)->int: return int.from_bytes(hashlib.blake2b(repr(value).encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
+def _mark(value)->int:
+    return int.from_bytes(hashlib.blake2b(repr(value).encode('utf-8', 'surrogatepass'), digest_size=8).digest(),
+                          'little')
 
 class _Version:
     "Hashes of the rows of one version, and counts."
     def __init__(self, sides:dict):
-        self.marks, self.counts, self.sides, self.rows = {c: array('Q') for c in ('id', 'source', 'text', 'label', 'side', 'other')}, defaultdict(Counter), {}, 0
+        self.marks = {c: array('Q') for c in ('id', 'source', 'text', 'label', 'side', 'other')}
+        self.counts, self.sides, self.rows = defaultdict(Counter), {}, 0
         for side, batches in sides.items():
             start = self.rows
             for batch in getattr(batches, 'to_batches', lambda: batches)(): self._add(side, batch.to_pydict())
@@ -65,7 +68,8 @@ def _match(a:_Version, b:_Version):
         (keys, mine), (others, theirs) = _once(a.column(name), left), _once(b.column(name), right)
         _, i, j = np.intersect1d(keys, others, assume_unique=True, return_indices=True)
         pairs.append(np.stack([mine[i], theirs[j]]))
-        left, right = np.setdiff1d(left, mine[i], assume_unique=True), np.setdiff1d(right, theirs[j], assume_unique=True)
+        left = np.setdiff1d(left, mine[i], assume_unique=True)
+        right = np.setdiff1d(right, theirs[j], assume_unique=True)
     pairs = np.concatenate(pairs, axis=1)
     return pairs[:, np.argsort(pairs[1])], left, right
 
@@ -98,7 +102,8 @@ def measure_drift(
     low, high = np.percentile(abs(drawn[0] - drawn[1]).sum(1) / 2, [2.5, 97.5])
     shares = {v: [round(float(x / a.sum()), 4), round(float(y / b.sum()), 4)] for v, x, y in zip(values, a, b)}
     most = sorted(shares, key=lambda v: (-abs(shares[v][0] - shares[v][1]), str(v)))[:5]
-    return Drift(what, round(distance, 4), round(float(low), 4), round(float(high), 4), round(chance, 4), _chi_square(a, b), {v: shares[v] for v in most if shares[v][0] != shares[v][1]})
+    return Drift(what, round(distance, 4), round(float(low), 4), round(float(high), 4), round(chance, 4),
+                 _chi_square(a, b), {v: shares[v] for v in most if shares[v][0] != shares[v][1]})
 
 def _chi_square(a, b)->float:
     "Probability of counts as different as these when nothing moved (Pearson 1900)."
@@ -107,6 +112,12 @@ def _chi_square(a, b)->float:
     return float(f'{chi2_contingency(np.stack([a, b])).pvalue:.3g}') if len(a) > 1 else 1.
 
 # %% ../../nbs/10_data/57_changes.ipynb #a5496229
+def _drift_row(d:Drift)->str:
+    "One row of the table of drift."
+    moved = html.escape('; '.join(f'{v} {x:.1%} → {y:.1%}' for v, (x, y) in d.moved.items()))
+    cells = (d.what, f'{d.distance:.3f}', f'{d.low:.3f} to {d.high:.3f}', f'{d.chance:.3f}', f'{d.p:.2g}', moved)
+    return '<tr>' + ''.join(f"<td style='text-align:left'>{c}</td>" for c in cells) + '</tr>'
+
 @dataclass(frozen=True)
 class Changes:
     "What happened between two versions; shows itself in a notebook."
@@ -115,23 +126,29 @@ class Changes:
     counts:dict     # rows before and after, added, removed, changed (text, label, split, other), same
     drift:list[Drift] = field(repr=False)
     samples:list[dict] = field(repr=False) # kind, id, split, before, after, label_before, label_after
-    def __repr__(self): return f"{self.before} → {self.after}: {', '.join(f'{k} {self.counts[k]:,}' for k in ('added', 'removed', 'changed', 'same'))}"
+    def __repr__(self):
+        counts = ', '.join(f'{k} {self.counts[k]:,}' for k in ('added', 'removed', 'changed', 'same'))
+        return f'{self.before} → {self.after}: {counts}'
     @property
     def same(self)->bool: return not any(self.counts[k] for k in ('added', 'removed', 'changed'))
     def to_dict(self)->dict: return asdict(self) | dict(same=self.same)
 
     def _shown(self, s:dict)->str:
-        text = explain(s['before'], s['after'])._repr_html_() if 'text' in s['kind'] else html.escape(shorten(s['after'] or s['before'], 160))
-        labels = ' → '.join(dict.fromkeys(html.escape(str(s[k])) for k in ('label_before', 'label_after') if s[k] is not None))
-        return f"<tr><td>{s['kind']}</td><td>{html.escape(s['id'])}</td><td>{s['split']}</td><td>{labels}</td><td style='text-align:left'>{text}</td></tr>"
+        if 'text' in s['kind']: text = explain(s['before'], s['after'])._repr_html_()
+        else: text = html.escape(shorten(s['after'] or s['before'], 160))
+        labels = ' → '.join(dict.fromkeys(html.escape(str(s[k]))
+                                          for k in ('label_before', 'label_after') if s[k] is not None))
+        cells = ''.join(f'<td>{c}</td>' for c in (s['kind'], html.escape(s['id']), s['split'], labels))
+        return f"<tr>{cells}<td style='text-align:left'>{text}</td></tr>"
 
     def _repr_html_(self):
         counts = ', '.join(f"{k.replace('_', ' ')} {v:,}" for k, v in self.counts.items())
-        drift = ''.join(f'<tr><td>{d.what}</td><td>{d.distance:.3f}</td><td>{d.low:.3f} to {d.high:.3f}</td><td>{d.chance:.3f}</td><td>{d.p:.2g}</td>'
-                        f"<td style='text-align:left'>{html.escape('; '.join(f'{v} {x:.1%} → {y:.1%}' for v, (x, y) in d.moved.items()))}</td></tr>" for d in self.drift)
-        return (f'<b>{html.escape(self.before)} → {html.escape(self.after)}</b><p>{counts}</p>'
-                f'<table><tr><th>drift</th><th>distance</th><th>95 % interval</th><th>by chance</th><th>p</th><th>moved most</th></tr>{drift}</table>'
-                f'<table><tr><th>change</th><th>id</th><th>split</th><th>label</th><th>text</th></tr>{"".join(map(self._shown, self.samples))}</table>')
+        def head(*names): return '<tr>' + ''.join(f'<th>{n}</th>' for n in names) + '</tr>'
+        drift = head('drift', 'distance', '95 % interval', 'by chance', 'p', 'moved most') + ''.join(map(_drift_row,
+                                                                                                         self.drift))
+        rows = head('change', 'id', 'split', 'label', 'text') + ''.join(map(self._shown, self.samples))
+        title = f'<b>{html.escape(self.before)} → {html.escape(self.after)}</b><p>{counts}</p>'
+        return f'{title}<table>{drift}</table><table>{rows}</table>'
 
 # %% ../../nbs/10_data/57_changes.ipynb #8de965ac
 def _changed(a:_Version, b:_Version, pairs)->dict:
@@ -140,14 +157,17 @@ def _changed(a:_Version, b:_Version, pairs)->dict:
 
 def _sample(kind:str, old:dict|None, new:dict|None, split:str)->dict:
     safe = lambda row, name: None if row is None or row[name] is None else redact(row[name][:2000])
-    return dict(kind=kind, id=redact((new or old)['id']), split=split, before=safe(old, 'text'), after=safe(new, 'text'), label_before=safe(old, 'label'), label_after=safe(new, 'label'))
+    return dict(kind=kind, id=redact((new or old)['id']), split=split, before=safe(old, 'text'),
+                after=safe(new, 'text'), label_before=safe(old, 'label'), label_after=safe(new, 'label'))
 
 def _samples(a:_Version, b:_Version, fetch_a, fetch_b, pairs, parts:dict, left, right, most:int)->list[dict]:
     "The first rows of each kind of change."
     import numpy as np
     words, found = dict(text='text', label='label', side='split', other='other columns'), []
-    for row in left[:most].tolist(): side, n = a.place(row); found.append(_sample('removed', fetch_a(side, n), None, side))
-    for row in right[:most].tolist(): side, n = b.place(row); found.append(_sample('added', None, fetch_b(side, n), side))
+    for row in left[:most].tolist():
+        side, n = a.place(row); found.append(_sample('removed', fetch_a(side, n), None, side))
+    for row in right[:most].tolist():
+        side, n = b.place(row); found.append(_sample('added', None, fetch_b(side, n), side))
     for i in np.flatnonzero(np.any(list(parts.values()), axis=0))[:most].tolist():
         (old, m), (new, n) = a.place(int(pairs[0, i])), b.place(int(pairs[1, i]))
         kind = ' and '.join(words[p] for p in parts if parts[p][i])
@@ -167,8 +187,10 @@ def compare_tables(
     pairs, left, right = _match(a, b)
     parts = _changed(a, b, pairs)
     changed = int(np.any(list(parts.values()), axis=0).sum())
-    counts = dict(rows_before=a.rows, rows_after=b.rows, added=len(right), removed=len(left), changed=changed, changed_text=int(parts['text'].sum()), changed_label=int(parts['label'].sum()),
-                  changed_split=int(parts['side'].sum()), changed_other=int(parts['other'].sum()), same=pairs.shape[1] - changed)
+    counts = dict(rows_before=a.rows, rows_after=b.rows, added=len(right), removed=len(left), changed=changed,
+                  changed_text=int(parts['text'].sum()), changed_label=int(parts['label'].sum()),
+                  changed_split=int(parts['side'].sum()), changed_other=int(parts['other'].sum()),
+                  same=pairs.shape[1] - changed)
     def fetch(tables): return lambda side, n: tables[side].slice(n, 1).to_pylist()[0]
     drift = [measure_drift(what, a.counts[what], b.counts[what]) for what in ('label', 'language', 'length', 'split')]
     return Changes(*names, counts, drift, _samples(a, b, fetch(before), fetch(after), pairs, parts, left, right, most))
@@ -177,7 +199,8 @@ def compare_tables(
 def _opened(corpus)->tuple[dict, str]:
     "The splits of a corpus as memory-mapped tables, and what to call it."
     import pyarrow as arrow
-    artifact = corpus if isinstance(corpus, Artifact) else corpus.artifact if hasattr(corpus, 'artifact') else load(corpus, kind='corpus', verify=False)
+    artifact = corpus if isinstance(corpus, Artifact) else getattr(corpus, 'artifact', None)
+    artifact = artifact or load(corpus, kind='corpus', verify=False)
     def table(file):
         with arrow.memory_map(str(artifact.file(file))) as stream: return arrow.ipc.open_stream(stream).read_all()
     sides = [f for s in ('train', 'validation', 'test') if (f := f'{s}.arrow') in artifact.files]

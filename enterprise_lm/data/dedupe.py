@@ -48,13 +48,16 @@ class _Names:
         return [row if len(files) == 1 else f'{files[file]}:{row}' for file, row in self.places], False
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #c30e343b
+def _line(values:dict)->bytes:
+    return json.dumps(values, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n'
+
 def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, _Names, Columns]:
     "Index of all usable rows, their names and columns; the others are written to the open file `rejected`."
     index, names, columns, batch = DuplicateIndex(threshold), _Names(), Columns(), []
     for file, column, record in rows:
         if reason := _problem(record, column):
-            line = json.dumps(dict(source=f'{file}:{record.row}', reason=reason, values=record.raw or record.values), ensure_ascii=False, default=str)
-            rejected.write(line.encode('utf-8', 'backslashreplace') + b'\n')
+            rejected.write(_line(dict(source=f'{file}:{record.row}', reason=reason,
+                                      values=record.raw or record.values)))
             continue
         columns.note(record.values); names.add(file, record); batch.append(record.values[column])
         if len(batch) == 5000: index.add(None, batch); batch = []
@@ -71,14 +74,19 @@ def _kept_rows(rows, keep, columns:Columns, text:str)->Iterator[dict]:
         count += 1
         if count >= len(keep): break
         if keep[count]: yield record.values if text == '' else {text: record.values[column]}
-    if count + 1 != len(keep): raise WorkError("the input changed while it was read: run it again when nobody writes to it")
+    if count + 1 != len(keep):
+        raise WorkError("the input changed while it was read: run it again when nobody writes to it")
 
 def _paths(input, output, clusters)->list[Path]:
     "The files to write; raises `UserError` when one of them is the input or another."
-    paths = [Path(output), Path(clusters) if clusters else Path(output).with_suffix('.clusters.jsonl'), Path(output).with_suffix('.rejected.jsonl')]
+    paths = [Path(output), Path(clusters) if clusters else Path(output).with_suffix('.clusters.jsonl'),
+             Path(output).with_suffix('.rejected.jsonl')]
     real = [p.resolve() for p in paths] + ([Path(input).resolve()] if isinstance(input, str | Path) else [])
-    if len(set(real)) < len(real): raise UserError(f"input, output and clusters must be different files: {Path(output).name} would be written over")
-    if blocked := next((p for p in paths if p.is_dir()), None): raise UserError(f"{blocked} is a folder: give the name of a file to write")
+    if len(set(real)) < len(real):
+        raise UserError(f"input, output and clusters must be different files: {Path(output).name} would be written "
+                        f"over")
+    if blocked := next((p for p in paths if p.is_dir()), None):
+        raise UserError(f"{blocked} is a folder: give the name of a file to write")
     return paths
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #1b65a65e
@@ -86,24 +94,26 @@ def dedupe_file(
     input,                # any corpus format: file, folder, pattern, sample://…, database with a query, corpus
     output,               # file for the rows that stay; csv, tsv, jsonl, parquet or txt by its ending
     clusters='',          # jsonl file for the clusters; '' puts it beside the output
-    threshold:float|None=None, # share of common shingles, 0.5 to 1, from which two texts count as copies; None: settings [data] near_duplicates
+    threshold:float|None=None, # share of common shingles, 0.5 to 1, that makes copies; None: [data] near_duplicates
     text:str='',          # column of texts; '' finds it
     encoding:str='utf-8', # of text files
     format:str='',        # of the input; '' goes by each file's ending
 )->dict: # rows, kept, dropped, clusters, rejected, and the files
-    "Write one of each text to `output` and the clusters to `clusters`; raises `UserError` for what cannot be read or written."
+    "Write one of each text and the clusters; raises `UserError` for what cannot be read or written."
     import numpy as np
     threshold = get_settings().data.near_duplicates if threshold is None else threshold
     paths, target = _paths(input, output, clusters), output_format(output)
     with replacing(*paths) as (out, groups, bad):
-        with open(bad, 'wb') as rejected: index, given, columns = _index(_rows(input, text, encoding, format), threshold, rejected)
+        with open(bad, 'wb') as rejected:
+            index, given, columns = _index(_rows(input, text, encoding, format), threshold, rejected)
         if not len(index): raise UserError(f"there is no usable text in {input}: each row was rejected or blank")
         kept, found = index.keepers()[0], index.clusters()
         keep = kept == np.arange(len(kept))
         rows = _kept_rows(_rows(input, text, encoding, format), keep, columns, 'text' if target == 'txt' else '')
         write_rows(rows, out, columns, target)
-        groups.write_bytes(b''.join(json.dumps(c, ensure_ascii=False).encode('utf-8', 'backslashreplace') + b'\n' for c in found))
+        groups.write_bytes(b''.join(_line(c) for c in found))
         lost = sum(1 for _ in open(bad, 'rb'))
         if not lost: bad.unlink(); paths[2].unlink(missing_ok=True)
-    return dict(rows=len(keep), kept=int(keep.sum()), dropped=int((~keep).sum()), clusters=len(found), rejected=lost, threshold=threshold, ids='given' if given else 'row numbers',
+    return dict(rows=len(keep), kept=int(keep.sum()), dropped=int((~keep).sum()), clusters=len(found), rejected=lost,
+                threshold=threshold, ids='given' if given else 'row numbers',
                 output=str(paths[0]), clusters_file=str(paths[1]), rejected_file=str(paths[2]) if lost else '')

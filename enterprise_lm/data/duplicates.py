@@ -21,7 +21,8 @@ class _Column:
 
     def extend(self, values):
         import numpy as np
-        while self.size + len(values) > len(self._room): self._room = np.concatenate([self._room, np.empty_like(self._room)])
+        while self.size + len(values) > len(self._room):
+            self._room = np.concatenate([self._room, np.empty_like(self._room)])
         self._room[self.size:self.size + len(values)] = values
         self.size += len(values)
 
@@ -32,12 +33,15 @@ class _Column:
 class _Shingles:
     "The shingles of all texts, in memory or on disk."
     def __init__(self, memory:int=256_000_000):
-        self._file, self.sizes, self._starts, self._end = tempfile.SpooledTemporaryFile(memory), _Column('int64'), _Column('int64'), 0
+        self._file, self._end = tempfile.SpooledTemporaryFile(memory), 0
+        self.sizes, self._starts = _Column('int64'), _Column('int64')
 
     def add(self, sketches:Sketches):
         starts = sketches.sizes.cumsum() - sketches.sizes + self._end
         try: self._file.seek(self._end * 4); self._file.write(sketches.shingles.tobytes())
-        except OSError as error: raise WorkError(f"the index of duplicates does not fit into {tempfile.gettempdir()}: {error.strerror}; make room there, or name another folder in TMPDIR") from None
+        except OSError as error:
+            raise WorkError(f"the index of duplicates does not fit into {tempfile.gettempdir()}: {error.strerror}; "
+                            f"make room there, or name another folder in TMPDIR") from None
         self.sizes.extend(sketches.sizes); self._starts.extend(starts)
         self._end += len(sketches.shingles)
 
@@ -114,7 +118,7 @@ def _claim(first, second, alike, owner, similarity):
         if owner[a] == a and owner[b] == b: owner[b], similarity[b] = a, share
 
 def _inherit(compare, owner, similarity):
-    "Hand texts whose keeper was claimed to the new keeper, where they resemble it; the others are free again and returned."
+    "Hand texts whose keeper was claimed to the new keeper if they resemble it; free the others and return them."
     import numpy as np
     orphans = np.flatnonzero(owner[owner] != owner)
     heir = owner[owner[orphans]]
@@ -134,7 +138,8 @@ def _settle(bands, compare):
             free = np.flatnonzero(owner == rows)
             group, member = _groups(keys[free])
             member = free[member]
-            if not waiting.all(): some = np.isin(group, group[waiting[member]]); group, member = group[some], member[some]
+            if not waiting.all():
+                some = np.isin(group, group[waiting[member]]); group, member = group[some], member[some]
             _claim(*_alike(group, member, compare), owner, similarity)
             freed[_inherit(compare, owner, similarity)] = True
         waiting = freed
@@ -165,9 +170,12 @@ class DuplicateIndex:
         sketches = texts if isinstance(texts, Sketches) else sketch(texts, self.threshold)
         ids = list(range(len(self) + 1, len(self) + len(sketches) + 1) if ids is None else ids)
         ranks = [0.] * len(sketches) if ranks is None else list(ranks)
-        if not len(ids) == len(ranks) == len(sketches): raise UserError(f"{len(sketches)} texts with {len(ids)} ids and {len(ranks)} ranks: give one of each a text")
+        if not len(ids) == len(ranks) == len(sketches):
+            raise UserError(f"{len(sketches)} texts with {len(ids)} ids and {len(ranks)} ranks: give one of each a "
+                            f"text")
         self.ids += ids
-        self._store.add(sketches); self._prints.extend(sketches.fingerprints); self._ranks.extend(ranks); self._bands.extend(sketches.bands)
+        self._store.add(sketches)
+        self._prints.extend(sketches.fingerprints); self._ranks.extend(ranks); self._bands.extend(sketches.bands)
 
 # %% ../../nbs/10_data/45_duplicates.ipynb #17d1da06
 @patch
@@ -190,7 +198,7 @@ def keepers(self:DuplicateIndex): # two numpy arrays: the row kept for each row,
 # %% ../../nbs/10_data/45_duplicates.ipynb #e50be701
 @patch
 def clusters(self:DuplicateIndex)->list[dict]: # {kept, dropped: [ids], similarity}, in the order of the rows kept
-    "Return each kept text that has copies, the ids that go, and the lowest similarity of one that goes to the one that stays."
+    "Return each kept text that has copies, the ids that go, and the lowest similarity of those to the kept one."
     import numpy as np
     kept, alike = self.keepers()
     found = {}
@@ -206,7 +214,7 @@ def find_duplicates(
     threshold:float=.8, # share of common shingles, 0.5 to 1, from which two texts count as copies
     ranks=None,         # one number a text: of two copies the one with the smaller number is kept, else the first
 )->list[dict]: # {kept, dropped: [rows], similarity}; rows are numbers from 0
-    "Return the groups of copies among `texts`; raises `UserError` for a threshold out of range and for what is no text."
+    "Return the groups of copies in `texts`; raises `UserError` for a threshold out of range or what is no text."
     index = DuplicateIndex(threshold)
     texts = list(texts)
     index.add(range(len(texts)), texts, ranks)
@@ -216,7 +224,7 @@ def find_duplicates(
 _token = re.compile(r'[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|\w+|\s+|[^\w\s]')
 
 def _steps(first:str, second:str, most:int=4000)->list[tuple]:
-    "(kind, text of the first, text of the second) of a word diff; beyond `most` words only the beginnings are compared."
+    "(kind, first text, second text) of a word diff; beyond `most` words only the beginnings are compared."
     a, b = _token.findall(first), _token.findall(second)
     steps = SequenceMatcher(None, a[:most], b[:most], autojunk=False).get_opcodes()
     steps = [(kind, ''.join(a[i:j]), ''.join(b[k:l])) for kind, i, j, k, l in steps]
@@ -228,7 +236,8 @@ def _shortened(text:str, context:int=40)->str:
 # %% ../../nbs/10_data/45_duplicates.ipynb #46c347ec
 class Difference:
     "Two texts and what differs; shows itself in a notebook, `text` is plain."
-    def __init__(self, first:str, second:str): self.similarity, self.steps = similarity(first, second), _steps(first, second)
+    def __init__(self, first:str, second:str):
+        self.similarity, self.steps = similarity(first, second), _steps(first, second)
     def __repr__(self):
         places = sum(kind not in ('equal', 'cut') for kind, _, _ in self.steps)
         return f"{self.similarity:.2f} alike, {places} place{'s' * (places != 1)} differ{'s' * (places == 1)}"
@@ -239,13 +248,14 @@ class Difference:
         for kind, old, new in self.steps:
             if kind == 'cut': parts.append(' … (the rest is not shown)')
             elif kind == 'equal': parts.append(safe(_shortened(old)))
-            else: parts += [removed.format(safe(_shortened(old)))] * bool(old) + [added.format(safe(_shortened(new)))] * bool(new)
+            else: parts += [mark.format(safe(_shortened(t))) for mark, t in ((removed, old), (added, new)) if t]
         return ''.join(parts)
 
     @property
     def text(self)->str: return self._marked('[-{}-]', '{{+{}+}}', str)
     def _repr_html_(self):
-        shown = self._marked('<del style="background:#fdd">{}</del>', '<ins style="background:#dfd;text-decoration:none">{}</ins>', html.escape)
+        removed, added = '<del style="background:#fdd">{}</del>', '<ins style="background:#dfd">{}</ins>'
+        shown = self._marked(removed, added, html.escape)
         return f'<p><small>{self!r}</small><br>{shown}</p>'
 
 def explain(

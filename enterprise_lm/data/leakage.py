@@ -27,7 +27,8 @@ class HeldIndex:
         import numpy as np
         texts = list(texts)
         self.threshold, self.ids = check_threshold(threshold), list(range(len(texts)) if ids is None else ids)
-        if len(self.ids) != len(texts): raise UserError(f"{len(texts)} held-back texts with {len(self.ids)} ids: give one a text")
+        if len(self.ids) != len(texts):
+            raise UserError(f"{len(texts)} held-back texts with {len(self.ids)} ids: give one a text")
         self._exact = {text_key(t): i for i, t in reversed(list(enumerate(texts)))}
         sketches, self._store = sketch(texts, threshold), _Shingles()
         self._store.add(sketches)
@@ -94,7 +95,7 @@ def find_leakage(
     minimum_words:int=0,    # shorter texts may repeat
     held_ids=None,          # one id a held-back text; None: row numbers from 0
 )->Iterator[dict]: # {row, held, similarity, exact}; rows are numbers from 0
-    "Yield the training rows that resemble a held-back text, with the most similar one; raises `UserError` for a threshold out of range."
+    "Yield the training rows that resemble a held-back text; raises `UserError` for a threshold out of range."
     index, stream, start = HeldIndex(held, held_ids, threshold), iter(training), 0
     def batches():
         nonlocal start

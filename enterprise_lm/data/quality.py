@@ -65,14 +65,16 @@ def length_step(
 )->str: # such as '8-15'
     "Return the step of lengths that `words` belongs to; each is twice as long as the one before."
     step = min(max(words, 1).bit_length() - 1, len(_steps) - 1)
-    return f'{_steps[step]}+' if step == len(_steps) - 1 else '1' if step == 0 else f'{_steps[step]}-{2 * _steps[step] - 1}'
+    if step == len(_steps) - 1: return f'{_steps[step]}+'
+    return f'{_steps[step]}-{2 * _steps[step] - 1}' if step else '1'
 
 class _Seen:
     "What is known of the rows that passed by."
     def __init__(self, threshold:float, stride:int):
         self.index, self.stride = DuplicateIndex(threshold), stride
         self.rows, self.filled, self.counts = Counter(), Counter(), defaultdict(Counter)
-        self.words, self.tongues, self.names, self.odd, self.looked, self.personal = array('l'), array('l'), {}, 0, 0, Counter()
+        self.words, self.tongues, self.names = array('l'), array('l'), {}
+        self.odd, self.looked, self.personal = 0, 0, Counter()
 
     def add(self, side:str, columns:dict):
         "Take in a batch of columns."
@@ -89,8 +91,10 @@ class _Seen:
     def _count(self, side, columns, words):
         languages = [l or 'und' for l in columns['language']]
         self.words.extend(words); self.tongues.extend(self.names.setdefault(l, len(self.names)) for l in languages)
-        self.counts['language', side].update(languages); self.counts['label', side].update(l for l in columns['label'] if l is not None)
-        self.counts['length', side].update(map(length_step, words)); self.counts['grid', side].update(zip(languages, map(length_step, words)))
+        self.counts['language', side].update(languages)
+        self.counts['label', side].update(l for l in columns['label'] if l is not None)
+        self.counts['length', side].update(map(length_step, words))
+        self.counts['grid', side].update(zip(languages, map(length_step, words)))
         self.counts['source', side].update(s.rpartition(':')[0] for s in columns['source'] if s)
         self.counts['month', side].update(t[:7] for t in columns.get('time', ()) if t)
 
@@ -103,22 +107,27 @@ def _copies(seen:_Seen, labelled:bool)->list[Part]:
     import numpy as np
     kept, rows, train = seen.index.keepers()[0], seen.rows.total(), seen.rows['train']
     copied = int((kept != np.arange(rows)).sum())
-    parts = [Part('duplication', copied / rows, f'{_share(copied, rows)} texts are copies of another one, exact or near')]
+    parts = [Part('duplication', copied / rows, f'{_share(copied, rows)} texts are copies of another one, exact or '
+                  f'near')]
     if rows == train or not train: return parts
     leaked = np.flatnonzero(kept[train:] < train) + train
     if not labelled: leaked = leaked[np.array(seen.words)[leaked] >= 20]
-    return parts + [Part('leakage', len(leaked) / (rows - train), f'{_share(len(leaked), rows - train)} held-back texts are copies of a training text')]
+    return parts + [Part('leakage', len(leaked) / (rows - train), f'{_share(len(leaked), rows - train)} held-back '
+                         f'texts are copies of a training text')]
 
 # %% ../../nbs/10_data/55_quality.ipynb #ddbb8c71
 def _labels(seen:_Seen)->list[Part]:
     counts, total = seen.counts['label', 'train'], seen.counts['label', 'train'].total()
-    groups = [(redact(l)[:40], n) for l, n in counts.items()] + [(l, n) for l, n in seen.counts['language', 'train'].items() if n >= .01 * seen.rows['train']]
+    languages = [(l, n) for l, n in seen.counts['language', 'train'].items() if n >= .01 * seen.rows['train']]
+    groups = [(redact(l)[:40], n) for l, n in counts.items()] + languages
     few = min(10, seen.rows['train'] / 2 / max(1, len(groups)))
     thin = sorted(name for name, n in groups if n < few)
-    parts = [Part('coverage', len(thin) / max(1, len(groups)), f'{_share(len(thin), len(groups))} labels and languages have fewer than {few:.3g} training rows' + (f": {', '.join(thin[:5])}" if thin else ''))]
+    parts = [Part('coverage', len(thin) / max(1, len(groups)), f'{_share(len(thin), len(groups))} labels and '
+                  f'languages have fewer than {few:.3g} training rows' + (f": {', '.join(thin[:5])}" if thin else ''))]
     if len(counts) < 2: return parts
     even = -sum(n / total * math.log(n / total) for n in counts.values()) / math.log(len(counts))
-    return parts + [Part('balance', 1 - even, f'{len(counts)} labels with {min(counts.values()):,} to {max(counts.values()):,} training rows, evenness {even:.2f}')]
+    return parts + [Part('balance', 1 - even, f'{len(counts)} labels with {min(counts.values()):,} to '
+                         f'{max(counts.values()):,} training rows, evenness {even:.2f}')]
 
 # %% ../../nbs/10_data/55_quality.ipynb #d6a3f1b0
 def total_variation(
@@ -142,7 +151,8 @@ def _representation(seen:_Seen)->list[Part]:
         far[what] = max(0., distance - chance)
     if len(seen.rows) < 2: return []
     most = max(far, key=far.get)
-    return [Part('representation', far[most], f'training and held-back rows differ most by {most}: {far[most]:.1%} of the rows would have to change theirs, beyond chance')]
+    return [Part('representation', far[most], f'training and held-back rows differ most by {most}: {far[most]:.1%} '
+                 f'of the rows would have to change theirs, beyond chance')]
 
 # %% ../../nbs/10_data/55_quality.ipynb #fccef2a6
 def _outliers(seen:_Seen)->list[Part]:
@@ -152,8 +162,10 @@ def _outliers(seen:_Seen)->list[Part]:
         z = np.log1p(words[tongues == language])
         spread = 1.4826 * np.median(abs(z - np.median(z)))
         far += int((abs(z - np.median(z)) > 5 * max(spread, .2)).sum())
-    return [Part('lengths', far / rows, f'{_share(far, rows)} texts are far longer or shorter than the others of their language'),
-            Part('characters', seen.odd / rows, f'{_share(seen.odd, rows)} texts hold control or replacement characters, or hardly any letters')]
+    return [Part('lengths', far / rows, f'{_share(far, rows)} texts are far longer or shorter than the others of '
+                 f'their language'),
+            Part('characters', seen.odd / rows, f'{_share(seen.odd, rows)} texts hold control or replacement '
+                 f'characters, or hardly any letters')]
 
 def _rest(seen:_Seen)->list[Part]:
     rows, found = seen.rows.total(), seen.personal.total()
@@ -161,10 +173,18 @@ def _rest(seen:_Seen)->list[Part]:
     gaps = {name: share for name, share in used.items() if share > 0}
     listed = ', '.join(f'{t} {n:,}' for t, n in seen.personal.most_common(5))
     lacks = ', '.join(f'{n} {s:.1%}' for n, s in sorted(gaps.items(), key=lambda g: -g[1]))
-    return [Part('personal', found / max(1, seen.looked), f'{1000 * found / max(1, seen.looked):,.1f} findings of personal data per 1,000 texts, in {seen.looked:,} looked at' + (f': {listed}' if listed else '')),
-            Part('missing', max(gaps.values(), default=0.), f'missing values: {lacks}' if gaps else f'no column in use has missing values ({len(used)} are in use)')]
+    return [Part('personal', found / max(1, seen.looked), f'{1000 * found / max(1, seen.looked):,.1f} findings of '
+                 f'personal data per 1,000 texts, in {seen.looked:,} looked at' + (f': {listed}' if listed else '')),
+            Part('missing', max(gaps.values(), default=0.), f'missing values: {lacks}'
+                 if gaps else f'no column in use has missing values ({len(used)} are in use)')]
 
 # %% ../../nbs/10_data/55_quality.ipynb #c432b983
+def _bar(score:float)->str:
+    "A score as a bar of its colour."
+    colour = '#2a7' if score >= .75 else '#d90' if score >= .5 else '#c33'
+    inner = f'<div style="background:{colour};width:{8 * score:.2f}em">&nbsp;</div>'
+    return f'<div style="background:#ddd;width:8em">{inner}</div>'
+
 @dataclass(frozen=True)
 class Quality:
     "What was measured on a corpus; shows itself in a notebook."
@@ -172,39 +192,50 @@ class Quality:
     rows:dict          # rows of each side
     parts:list[Part] = field(repr=False)   # what the score is made of
     coverage:dict = field(repr=False)      # counts by language, length, source, month, label, and language and length
-    def __repr__(self): return f'quality of {self.name}: {self.score:.2f}, weakest {self.weakest.name} {self.weakest.score:.2f}'
+    def __repr__(self):
+        return f'quality of {self.name}: {self.score:.2f}, weakest {self.weakest.name} {self.weakest.score:.2f}'
     @property
     def score(self)->float: return combine(self.parts)
     @property
     def weakest(self)->Part: return min(self.parts, key=lambda p: max(p.score, .01) ** p.weight)
     def passes(self, minimum:float)->bool: return self.score >= minimum
     def to_dict(self)->dict: # plain values for JSON
-        parts = [dict(name=p.name, score=p.score, value=round(p.value, 6), fine=p.fine, bad=p.bad, weight=p.weight, sentence=p.sentence) for p in self.parts]
-        return dict(name=self.name, score=self.score, weakest=self.weakest.name, rows=self.rows, parts=parts, coverage=self.coverage)
+        parts = [dict(name=p.name, score=p.score, value=round(p.value, 6), fine=p.fine, bad=p.bad, weight=p.weight,
+                      sentence=p.sentence) for p in self.parts]
+        return dict(name=self.name, score=self.score, weakest=self.weakest.name, rows=self.rows, parts=parts,
+                    coverage=self.coverage)
     @classmethod
-    def from_dict(cls, data:dict): return cls(data['name'], data['rows'], [Part(p['name'], p['value'], p['sentence']) for p in data['parts']], data['coverage'])
+    def from_dict(cls, data:dict):
+        return cls(data['name'], data['rows'], [Part(p['name'], p['value'], p['sentence']) for p in data['parts']],
+                   data['coverage'])
 
     def _repr_html_(self):
-        rows = ''.join(f'<tr><td>{p.name}</td><td><div style="background:#ddd;width:8em"><div style="background:{"#2a7" if p.score >= .75 else "#d90" if p.score >= .5 else "#c33"};width:{8 * p.score:.2f}em">&nbsp;</div></div></td>'
-                       f'<td>{p.score:.2f}</td><td style="text-align:left">{html.escape(p.sentence)}</td></tr>' for p in sorted(self.parts, key=lambda p: p.score))
-        return f'<b>{html.escape(self.name)}: {self.score:.2f}</b><table><tr><th>part</th><th></th><th>score</th><th style="text-align:left">what was found</th></tr>{rows}</table>'
+        left = 'style="text-align:left"'
+        rows = ''.join(f'<tr><td>{p.name}</td><td>{_bar(p.score)}</td><td>{p.score:.2f}</td><td '
+                       f'{left}>{html.escape(p.sentence)}</td></tr>'
+                       for p in sorted(self.parts, key=lambda p: p.score))
+        head = f'<tr><th>part</th><th></th><th>score</th><th {left}>what was found</th></tr>'
+        return f'<b>{html.escape(self.name)}: {self.score:.2f}</b><table>{head}{rows}</table>'
 
 # %% ../../nbs/10_data/55_quality.ipynb #9d1626b4
 def _coverage(seen:_Seen, most:int=50)->dict:
     "Counts for people and pictures; labels and sources are masked and cut to the most frequent."
     grid = defaultdict(dict)
     for (language, step), n in sorted(seen.total('grid').items()): grid[language][step] = n
-    listed = {what: {redact(str(k))[:80]: n for k, n in seen.total(what).most_common(most)} for what in ('language', 'source', 'label')}
-    return listed | dict(length={s: seen.total('length')[s] for s in map(length_step, _steps) if seen.total('length')[s]}, grid=dict(grid), month=dict(sorted(seen.total('month').items())))
+    listed = {what: {redact(str(k))[:80]: n for k, n in seen.total(what).most_common(most)}
+              for what in ('language', 'source', 'label')}
+    lengths = seen.total('length')
+    return listed | dict(length={s: lengths[s] for s in map(length_step, _steps) if lengths[s]}, grid=dict(grid),
+                         month=dict(sorted(seen.total('month').items())))
 
 def measure_quality(
     sides:dict,         # {side: pyarrow.Table or an iterable of batches}, 'train' first
     name:str='corpus',  # what the report calls it
-    threshold:float|None=None, # share of common shingles from which two texts count as copies; None: settings [data] near_duplicates
+    threshold:float|None=None, # share of common shingles that makes copies; None: settings [data] near_duplicates
     rows:int=0,         # how many rows there are, when `sides` are not tables
     looks:int=5_000,    # texts that are read for personal data
 )->Quality: # the report
-    "Return the quality of the rows in `sides`, in one pass over their batches; raises `UserError` when there is no row."
+    "Return the quality of `sides`, in one pass over their batches; raises `UserError` when there is no row."
     batches = {side: getattr(b, 'to_batches', lambda b=b: b)() for side, b in sides.items()}
     total = rows or sum(getattr(b, 'num_rows', 0) for b in sides.values())
     seen = _Seen(get_settings().data.near_duplicates if threshold is None else threshold, max(1, total // looks))
@@ -217,7 +248,8 @@ def measure_quality(
 
 # %% ../../nbs/10_data/55_quality.ipynb #b85d02a2
 def _artifact(corpus)->Artifact:
-    return corpus if isinstance(corpus, Artifact) else corpus.artifact if hasattr(corpus, 'artifact') else load(corpus, kind='corpus', verify=False)
+    if isinstance(corpus, Artifact): return corpus
+    return corpus.artifact if hasattr(corpus, 'artifact') else load(corpus, kind='corpus', verify=False)
 
 def _batches(path:Path):
     "Batches of an Arrow stream, one in memory at a time."
@@ -226,12 +258,13 @@ def _batches(path:Path):
 
 def inspect(
     corpus,             # a Corpus, its artifact or its folder
-    threshold:float|None=None, # share of common shingles from which two texts count as copies; None: the stored report, else settings
+    threshold:float|None=None, # share of common shingles that makes copies; None: the stored report, else settings
 )->Quality: # the report
     "Return the quality of a corpus; raises `UserError` when it is none."
     artifact = _artifact(corpus)
     if threshold is None and 'quality.json' in artifact.files: return Quality.from_dict(artifact.json('quality.json'))
-    sides = {f.removesuffix('.arrow'): _batches(artifact.file(f)) for f in artifact.files if f.endswith('.arrow') and '/' not in f}
+    sides = {f.removesuffix('.arrow'): _batches(artifact.file(f))
+             for f in artifact.files if f.endswith('.arrow') and '/' not in f}
     rows = sum(s['rows'] for s in artifact.json('corpus.json')['splits'].values())
     return measure_quality(sides, artifact.name, threshold, rows)
 
@@ -243,7 +276,9 @@ def _draw_grid(axes, grid:dict, steps:list):
     counts = np.array([[grid[l].get(s, 0) for s in steps] for l in languages])
     axes.imshow(np.log1p(counts), cmap='Blues', aspect='auto', vmin=0, vmax=np.log1p(counts.max()) * 1.2)
     for (y, x), n in np.ndenumerate(counts):
-        if n: axes.text(x, y, f'{n:,}', ha='center', va='center', fontsize=8, color='white' if np.log1p(n) > .75 * np.log1p(counts.max()) else 'black')
+        if n:
+            axes.text(x, y, f'{n:,}', ha='center', va='center', fontsize=8,
+                      color='white' if np.log1p(n) > .75 * np.log1p(counts.max()) else 'black')
     axes.set_xticks(range(len(steps)), steps, fontsize=8); axes.set_yticks(range(len(languages)), languages)
     axes.set(xlabel='words in a text', title='texts by language and length')
     axes.title.set_fontsize(10)
@@ -267,7 +302,8 @@ def plot_coverage(
     "Draw what a corpus covers: texts by language and length, and by month when times are known."
     from matplotlib.figure import Figure
     months = {m: n for m, n in quality.coverage['month'].items() if _month.fullmatch(m)}
-    figure = Figure(figsize=(7, 1.6 + .35 * min(12, len(quality.coverage['grid'])) + 1.9 * bool(months)), layout='constrained')
+    figure = Figure(figsize=(7, 1.6 + .35 * min(12, len(quality.coverage['grid'])) + 1.9 * bool(months)),
+                    layout='constrained')
     axes = figure.subplots(1 + bool(months), 1, squeeze=False)[:, 0]
     _draw_grid(axes[0], quality.coverage['grid'], list(quality.coverage['length']))
     if months: _draw_months(axes[1], months)
@@ -283,10 +319,12 @@ def require_quality(
     minimum:float, # score, 0 to 1, that is asked for
 )->Quality|None: # the report; None when nothing was asked for
     "Raise `UserError` when the corpus scores below `minimum`; the sentence names its weakest part."
-    if not 0 <= minimum <= 1: raise UserError(f"[data] minimum_quality is {minimum}: give a score from 0 to 1, such as 0.5")
+    if not 0 <= minimum <= 1:
+        raise UserError(f"[data] minimum_quality is {minimum}: give a score from 0 to 1, such as 0.5")
     if not minimum: return None
     artifact = _artifact(corpus)
     quality = _judged(artifact.digest, artifact.path)
     if quality.passes(minimum): return quality
     weak = quality.weakest
-    raise UserError(f"corpus {artifact.name} scores {quality.score:.2f} for quality, and {minimum:.2f} is asked for: the weakest part is {weak.name} ({weak.sentence}); mend the corpus, or set [data] minimum_quality lower")
+    raise UserError(f"corpus {artifact.name} scores {quality.score:.2f} for quality, and {minimum:.2f} is asked for: "
+                    f"the weakest part is {weak.name} ({weak.sentence}); mend the corpus, or set [data] minimum_quality lower")

@@ -13,7 +13,8 @@ from ..core.errors import UserError
 from .split import text_key
 
 # %% ../../nbs/10_data/43_shingles.ipynb #41dd3ee6
-_single = ((0xe00, 0xeff), (0x1000, 0x109f), (0x1780, 0x17ff), (0x3040, 0x30ff), (0x3400, 0x4dbf), (0x4e00, 0x9fff), (0xf900, 0xfaff), (0x20000, 0x3ffff))
+_single = ((0xe00, 0xeff), (0x1000, 0x109f), (0x1780, 0x17ff), (0x3040, 0x30ff), (0x3400, 0x4dbf), (0x4e00, 0x9fff),
+           (0xf900, 0xfaff), (0x20000, 0x3ffff))
 
 def _mix(x):
     "64-bit integers, scattered: the finaliser of splitmix64 (Steele, Lea and Flood 2014)."
@@ -31,7 +32,7 @@ def _folded(code:int)->int:
 # %% ../../nbs/10_data/43_shingles.ipynb #603d9e51
 @lru_cache(maxsize=1)
 def _tables():
-    "Kind of each code point (0 between words, 1 in a word, 2 a word of its own) and a random number for each folded character."
+    "Kind of each code point (0 between words, 1 in a word, 2 a word of its own) and a number for its folded form."
     import numpy as np
     kind, code = np.zeros(0x110000, np.uint8), np.arange(0x110000, dtype=np.uint64)
     for c in range(0x20000):
@@ -79,11 +80,12 @@ class Sketches:
 
 def _plain_hash(text:str)->int:
     "A 64-bit hash of a text's key."
-    return int.from_bytes(hashlib.blake2b(text_key(text).encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
+    return int.from_bytes(hashlib.blake2b(text_key(text).encode('utf-8', 'surrogatepass'), digest_size=8).digest(),
+                          'little')
 
 # %% ../../nbs/10_data/43_shingles.ipynb #1edf9552
 def _shingle(texts:list[str]):
-    "(hashes of words, their text, hashes of pairs, their text) of a batch; a text without words is one shingle, its key."
+    "(words, their text, pairs, their text) of a batch, as hashes; a text without words is one shingle, its key."
     import numpy as np
     joined = '\0' + '\0'.join(texts) + '\0'
     if joined.count('\0') != len(texts) + 1: joined = '\0' + '\0'.join(t.replace('\0', ' ') for t in texts) + '\0'
@@ -112,7 +114,8 @@ def jaccard(
     import numpy as np
     pair = np.concatenate([np.repeat(np.arange(len(s), dtype=np.uint64), s) for s in (first_sizes, second_sizes)])
     keys = np.sort((pair << np.uint64(32)) | np.concatenate([first, second]))
-    common = np.bincount((keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)).astype(np.int64), minlength=len(first_sizes))
+    common = np.bincount((keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)).astype(np.int64),
+                         minlength=len(first_sizes))
     return common / (first_sizes + second_sizes - common)
 
 def similarity(
@@ -129,7 +132,8 @@ def check_threshold(
 )->float: # the same
     "Return `threshold`; raises `UserError` unless it is between 0.5 and 1."
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not .5 <= threshold <= 1:
-        raise UserError(f"threshold is {threshold!r}: give a number from 0.5 to 1, such as 0.8; texts that share less than half are no copies")
+        raise UserError(f"threshold is {threshold!r}: give a number from 0.5 to 1, such as 0.8; texts that share "
+                        f"less than half are no copies")
     return float(threshold)
 
 def band_rows(
@@ -144,7 +148,8 @@ def band_rows(
 def _band_keys(pairs, starts, rows:int):
     "(texts, bands) keys: the smallest of `rows` permuted hashes make a key."
     import numpy as np
-    keys, permuted, step = np.zeros((len(starts), 126 // rows), np.uint32), (pairs >> np.uint64(32)).astype(np.uint32), pairs.astype(np.uint32) | np.uint32(1)
+    keys = np.zeros((len(starts), 126 // rows), np.uint32)
+    permuted, step = (pairs >> np.uint64(32)).astype(np.uint32), pairs.astype(np.uint32) | np.uint32(1)
     for band in range(keys.shape[1]):
         key = np.zeros(len(starts), np.uint64)
         for _ in range(rows):
@@ -181,7 +186,9 @@ def _batches(texts):
     "Lists of texts of about equal size; a very long one stands alone."
     batch, size = [], 0
     for number, text in enumerate(texts):
-        if not isinstance(text, str): raise UserError(f"text {number + 1} is a {type(text).__name__}: give strings, and leave out rows without text")
+        if not isinstance(text, str):
+            raise UserError(f"text {number + 1} is a {type(text).__name__}: give strings, and leave out rows "
+                            f"without text")
         if batch and (size + len(text) > _batch_characters): yield batch; batch, size = [], 0
         batch.append(text); size += len(text)
     if batch: yield batch
@@ -194,5 +201,8 @@ def sketch(
     import numpy as np
     rows = band_rows(threshold)
     parts = [_sketch_long(b[0], rows) if len(b[0]) > _piece else _sketch_batch(b, rows) for b in _batches(texts)]
-    if not parts: parts = [Sketches(np.zeros(0, np.uint32), np.zeros(0, np.int64), np.zeros(0, np.uint64), np.zeros((0, 126 // rows), np.uint32))]
-    return Sketches(*(np.concatenate([getattr(p, name) for p in parts]) for name in ('shingles', 'sizes', 'fingerprints', 'bands')))
+    if not parts:
+        parts = [Sketches(np.zeros(0, np.uint32), np.zeros(0, np.int64), np.zeros(0, np.uint64),
+                          np.zeros((0, 126 // rows), np.uint32))]
+    names = ('shingles', 'sizes', 'fingerprints', 'bands')
+    return Sketches(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))

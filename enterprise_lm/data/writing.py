@@ -22,7 +22,9 @@ def output_format(
 )->str: # one of `writable`
     "Return the format that the ending of `path` asks for; raises `UserError` when there is none that can be written."
     format = file_format(Path(path))
-    if format not in writable or str(path).endswith('.gz'): raise UserError(f"{Path(path).name} cannot be written: give the output an ending among {', '.join('.' + f for f in writable)}")
+    if format not in writable or str(path).endswith('.gz'):
+        raise UserError(f"{Path(path).name} cannot be written: give the output an ending among "
+                        f"{', '.join('.' + f for f in writable)}")
     return format
 
 def _sweep(path:Path):
@@ -37,7 +39,7 @@ def _sweep(path:Path):
 def replacing(
     *paths, # files to write
 ): # a list of paths to write to instead
-    "Yield a path beside each of `paths`; when the block ends well they take their names, when it fails they vanish. A full disk is a `WorkError`."
+    "Yield drafts beside `paths` that take their names when the block ends well; a full disk is a `WorkError`."
     paths = [Path(p) for p in paths]
     drafts = [p.with_name(f'.{p.name}.{os.getpid()}-{secrets.token_hex(4)}') for p in paths]
     try:
@@ -45,7 +47,9 @@ def replacing(
         yield drafts
         for draft, path in zip(drafts, paths):
             if draft.exists(): draft.replace(path)
-    except OSError as error: raise WorkError(f"could not write {paths[0].name}: {error.strerror or error}; make room or rights in {paths[0].parent} and run it again") from error
+    except OSError as error:
+        raise WorkError(f"could not write {paths[0].name}: {error.strerror or error}; make room or rights in "
+                        f"{paths[0].parent} and run it again") from error
     finally:
         for draft in drafts: draft.unlink(missing_ok=True)
 
@@ -60,17 +64,22 @@ class Columns:
         "Take in one row."
         for name, value in values.items():
             kinds = self.seen.setdefault(str(name), set())
-            if value is not None: kinds.add('json' if type(value) is int and abs(value) >> 63 else _kinds.get(type(value), 'json'))
+            if value is not None:
+                kinds.add('json' if type(value) is int and abs(value) >> 63 else _kinds.get(type(value), 'json'))
 
     @property
     def kinds(self)->dict: # {column: 'string', 'int64', 'float64', 'bool' or 'json'}
-        return {n: next(iter(k)) if len(k) == 1 else 'float64' if k == {'int64', 'float64'} else 'json' if k else 'string' for n, k in self.seen.items()}
+        def kind(found):
+            if len(found) == 1: return next(iter(found))
+            return 'float64' if found == {'int64', 'float64'} else 'json' if found else 'string'
+        return {name: kind(found) for name, found in self.seen.items()}
 
 def cell(
     value, # anything a row may hold
 )->str: # '' for None
     "Return `value` as the text of one cell."
-    return value if isinstance(value, str) else '' if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    if value is None: return ''
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 # %% ../../nbs/10_data/44_writing.ipynb #e5d7175a
 def _write_delimited(rows, path, columns, delimiter):
@@ -81,27 +90,32 @@ def _write_delimited(rows, path, columns, delimiter):
 
 def _write_lines(rows, path):
     with open(path, 'wb') as file:
-        for row in rows: file.write(json.dumps(row, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n')
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n')
 
 def _write_texts(rows, path, text):
     with open(path, 'w', encoding='utf-8', newline='') as file:
         for number, row in enumerate(rows, 1):
             line = cell(row.get(text))
-            if len(line.splitlines()) > 1 or line.endswith(('\n', '\r')): raise UserError(f"row {number} of the result holds a line break, and a txt file has one text a line: write .jsonl or .csv instead")
+            if len(line.splitlines()) > 1 or line.endswith(('\n', '\r')):
+                raise UserError(f"row {number} of the result holds a line break, and a txt file has one text a "
+                                f"line: write .jsonl or .csv instead")
             file.write(line + '\n')
 
 # %% ../../nbs/10_data/44_writing.ipynb #a8465484
 def _write_parquet(rows, path, kinds):
     import pyarrow as arrow
     import pyarrow.parquet as parquet
-    schema, rows = arrow.schema([(n, arrow.string() if k == 'json' else arrow.type_for_alias(k)) for n, k in kinds.items()]), iter(rows)
+    types = {n: arrow.string() if k == 'json' else arrow.type_for_alias(k) for n, k in kinds.items()}
+    schema, rows = arrow.schema(list(types.items())), iter(rows)
     def column(batch, name, kind):
         values = [r.get(name) for r in batch]
         if kind == 'json': values = [v if v is None else cell(v) for v in values]
         return arrow.array(values, schema.field(name).type)
     with parquet.ParquetWriter(path, schema) as out:
         while batch := list(islice(rows, 10_000)):
-            out.write_batch(arrow.RecordBatch.from_arrays([column(batch, n, k) for n, k in kinds.items()], schema=schema))
+            out.write_batch(arrow.RecordBatch.from_arrays([column(batch, n, k) for n, k in kinds.items()],
+                                                          schema=schema))
 
 def write_rows(
     rows:Iterable[dict], # rows, read once
