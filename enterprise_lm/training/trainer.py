@@ -190,8 +190,8 @@ def fit(
     from enterprise_lm.data.corpus import Corpus
     task, settings = get_task(task), settings or get_settings()
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    require_quality(corpus, settings.data.minimum_quality)
     objective, languages = task.objective(recipe), _languages(corpus, recipe)
+    require_quality(corpus, settings.data.minimum_quality)
     size = sum(len(t.encode()) for t in corpus['train'].texts)
     options = make_options(options, recipe.size, objective or 'causal', recipe.pretrained, size)
     with seeded(recipe.seed), _threads(settings.training.threads):
