@@ -148,3 +148,64 @@ def test_edits_of_two_processes_at_once_are_all_kept(tmp_path):
     running = [subprocess.Popen([sys.executable, '-c', code, str(tmp_path/'j.jsonl'), w]) for w in 'ab']
     assert [p.wait(60) for p in running] == [0, 0]
     assert len(read_edits(tmp_path/'j.jsonl')) == 400
+
+
+from enterprise_lm.data.read import read_rows
+rows = [dict(text=t) for t in read_rows('sample://support').table['text'].to_pylist()[::3]]
+
+
+def day(folder, data, crash=''):
+    "One day in a workspace: build, in a process that may be killed at a point of the way."
+    code = ("import json, os, sys\n"
+            "import enterprise_lm.core.artifact as artifact, enterprise_lm.data.concept_library as library\n"
+            "def die(*_, **__): os._exit(9)\n"
+            "if sys.argv[2]: setattr(artifact if hasattr(artifact, sys.argv[2]) else library, sys.argv[2], die)\n"
+            "made = library.build_library([dict(text=t) for t in json.loads(sys.argv[1])], 'shop', part='day-' + sys.argv[3], tagger=None)\n"
+            "print(made.digest)")
+    texts = [r['text'] for r in data]
+    return subprocess.run([sys.executable, '-c', code, json.dumps(texts), crash, str(len(texts))], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def edits_of_day_one(folder):
+    code = ("from enterprise_lm.data.concept_library import open_library\n"
+            "shop = open_library('shop')\n"
+            "shop.merge('织感', 'sensor', who='r1', when='2026-01-01'); shop.remove('lamp', who='r1', when='2026-01-01')\n"
+            "import os; os._exit(9)")  # killed before anything is saved
+    subprocess.run([sys.executable, '-c', code], cwd=folder, timeout=120)
+
+
+def test_three_days_end_the_same_when_processes_are_killed(tmp_path, monkeypatch):
+    from enterprise_lm.data.concept_library import open_library
+    digests = {}
+    for name, crashes in dict(calm=[], killed=['_flush', '_publish', 'to_csv']).items():
+        folder = tmp_path/name
+        folder.mkdir()
+        day(folder, rows); edits_of_day_one(folder)
+        for crash in crashes: assert day(folder, rows[:-9], crash).returncode == 9
+        day(folder, rows[:-9])
+        for crash in crashes[:1]: assert day(folder, rows[9:-9], crash).returncode == 9
+        digests[name] = day(folder, rows[9:-9]).stdout
+        monkeypatch.chdir(folder)
+        shop = open_library('shop')
+        assert shop.get('lamp').status == 'rejected' and not shop.find('my lamp') and shop.get('织感').label == 'sensor'
+        assert not list(folder.rglob('.draft-*'))
+    assert digests['calm'] == digests['killed'] != ''
+
+
+def test_the_functions_of_the_command_line(tmp_path, monkeypatch):
+    from enterprise_lm.data.concept_library import concepts_build, concepts_edit, concepts_export, concepts_import, concepts_query
+    monkeypatch.chdir(tmp_path); monkeypatch.setattr('enterprise_lm.data.candidates._tagger', lambda: None)
+    (tmp_path/'mail.jsonl').write_text('\n'.join(map(json.dumps, rows[:200])), encoding='utf-8')
+    built = concepts_build('mail.jsonl', 'shop')
+    assert json.loads(json.dumps(built)) == built and built['new'] == built['concepts'] > 3
+    assert concepts_build('mail.jsonl', 'shop')['version'] == built['version']
+    concepts_edit('shop', 'define', 'lamp', 'It shines.', who='r1')
+    assert concepts_query('shop', 'LAMP')['definition'] == {'en': 'It shines.'}
+    assert concepts_query(f"shop@{built['version']}", 'lamp').get('definition') is None
+    for name in ('a.ttl', 'a.csv'):
+        assert concepts_export('shop', name)['concepts'] == built['concepts']
+        assert concepts_import(name, 'copy-' + name[2:], 'r1')['concepts'] == built['concepts']
+        assert concepts_import(name, 'copy-' + name[2:], 'r1')['changed'] == 0
+    with pytest.raises(UserError, match='no concept'): concepts_query('shop', 'lampe')
+    with pytest.raises(UserError, match='cannot be written'): concepts_export('shop', 'nowhere/a.csv')
+    with pytest.raises(UserError, match='who='): concepts_edit('shop', 'accept', 'lamp')

@@ -194,18 +194,21 @@ def related_pairs(
     return {k: v for k, v in found.items() if v}
 
 # %% ../../nbs/10_data/87_candidates.ipynb #eb3972f5
-def _redacted(text:str, tagger)->str:
-    "A sentence without what patterns and, where there is one, the tagger find."
-    for s in sorted(tagger([text])[0], key=lambda s: -s.start) if tagger else ():
-        if s.type in ('PERSON', 'ADDRESS', 'USERNAME'): text = f'{text[:s.start]}[{s.type}]{text[s.end:]}'
-    return redact(text)
+def _redact_examples(library:Library, tagger):
+    "Take personal data out of every example: what patterns and, where there is one, the tagger find; all sentences at once."
+    kept = [e for c in library for e in c.examples]
+    for example, spans in zip(kept, tagger([e['text'] for e in kept]) if tagger and kept else ()):
+        for s in sorted(spans, key=lambda s: -s.start):
+            if s.type in ('PERSON', 'ADDRESS', 'USERNAME'): example['text'] = f"{example['text'][:s.start]}[{s.type}]{example['text'][s.end:]}"
+    redacted = {t: redact(t) for t in {e['text'] for e in kept}}
+    for example in kept: example['text'] = redacted[example['text']]
 
 _marks_out = re.compile(r'\*\*|`')
 
-def _keep_example(concept:Concept, row:dict, sentence:str, tagger, limit:int=3):
+def _keep_example(concept:Concept, row:dict, sentence:str, limit:int=3):
     "Add a sentence to a concept unless it has enough, is too short or long, or comes from the same row."
     if len(concept.examples) >= limit or not 8 <= len(sentence) <= 160 or any(e['id'] == row['id'] for e in concept.examples): return
-    concept.examples.append(dict(text=_redacted(_marks_out.sub('', sentence), tagger), language=row['language'], id=row['id'], source=row['source']))
+    concept.examples.append(dict(text=_marks_out.sub('', sentence), language=row['language'], id=row['id'], source=row['source']))
 
 _objects = ('word', 'noun phrase', 'entity')
 
@@ -224,7 +227,7 @@ def _pair(pairs:dict, library:Library, mention, text:str)->Concept|None:
     return pair
 
 # %% ../../nbs/10_data/87_candidates.ipynb #deac6d39
-def _look_up(library:Library, rows, tagger)->tuple[dict, list]:
+def _look_up(library:Library, rows)->tuple[dict, list]:
     "Count and illustrate the concepts of `library` in `rows`; verb-object pairs, and the ids of each row."
     pairs, together = {}, []
     for row in track(rows, 'find concepts') if len(rows) > 5000 else rows:
@@ -236,7 +239,7 @@ def _look_up(library:Library, rows, tagger)->tuple[dict, list]:
                 concept.count += 1
                 if concept.kind in _objects: seen.add(concept.id)
                 for c in (concept, _pair(pairs, library, mention, sentence)):
-                    if c is not None: _keep_example(c, row, sentence, tagger)
+                    if c is not None: _keep_example(c, row, sentence)
         together.append(seen)
     return pairs, together
 
@@ -250,10 +253,11 @@ def propose_concepts(
     rows, tagger = list(rows), _tagger() if tagger == 'auto' else tagger
     note_progress('extract terms', 0, None)
     library = first_library([r['text'] for r in rows], minimum, limit, tagger)
-    pairs, together = _look_up(library, rows, tagger)
+    pairs, together = _look_up(library, rows)
     for id, pair in pairs.items():
         if pair.count >= minimum and not find_personal(pair.label): library.concepts[id] = pair
     library = Library('candidates', [c for c in library if c.count >= minimum])
+    _redact_examples(library, tagger)
     propose_broader(library)
     near = related_pairs(together, minimum)
     for c in library:
