@@ -196,3 +196,67 @@ def test_wikitext_2(tmp_path):
     corpus = Corpus.load(prepare(need('wikitext-2'), root=tmp_path))
     assert [len(corpus[s]) for s in corpus.splits] == [23_767, 2_461, 2_891] and corpus['test'].labels is None
     assert sum(len(t.split()) for t in corpus['test'].texts) + len(corpus['test']) == 244_102
+
+
+def test_processes_do_not_change_a_corpus(tmp_path):
+    (tmp_path/'a.jsonl').write_text(''.join(json.dumps(dict(text=f'  Message {i % 700} about the ｌａｍｐ.\u200b 灯坏了 {i % 700}', label=str(i % 3), subject=f'person {i % 90}')) + '\n' for i in range(1200)) + 'broken\n')
+    washed = dict(name='washed', cleaning='safe', rules='short', exact_duplicates=True, near_duplicates=.9)
+    digests = {prepare(tmp_path/'a.jsonl', root=tmp_path/f'{n}', preparation=washed, processes=n).digest for n in (1, 2)}
+    assert len(digests) == 1
+
+
+bounded = """
+import resource, sys
+from enterprise_lm.data.corpus import prepare
+import enterprise_lm.data.cleaning, enterprise_lm.data.duplicates, matplotlib.figure, pyarrow
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+prepare(sys.argv[1], root=sys.argv[2], preparation=dict(exact_duplicates=True))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    with open(tmp_path/'big.jsonl', 'w') as file:
+        for i in range(6000): file.write(json.dumps(dict(text=f'{i * 7919} ' + f'The lamp of case {i} is dark, 灯坏了 {i * 31}. ' * 250)) + '\n')
+    size = (tmp_path/'big.jsonl').stat().st_size >> 20
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parent.parent), ELM_WORKSPACE__HOME=str(tmp_path/'home'))
+    grown = int(subprocess.run([sys.executable, '-c', bounded, tmp_path/'big.jsonl', tmp_path/'root'], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
+    assert size > 60 and grown < 150, f'{grown} MB more for {size} MB of text'
+
+
+def test_the_newest_rows_are_the_test(tmp_path):
+    data = [dict(text=f'message {i}', time=f'2024-{1 + i // 28:02}-{1 + i % 28:02}') for i in range(100)]
+    corpus = Corpus.load(prepare(data, split_by='time', root=tmp_path))
+    days = {s: [r['time'] for r in corpus[s].rows()] for s in corpus.splits}
+    assert max(days['train']) < min(days['validation']) and max(days['validation']) < min(days['test']) and len(days['test']) == 10
+    with pytest.raises(UserError, match='no row has a time'): prepare([dict(text=f'text {i}') for i in range(9)], split_by='time', root=tmp_path)
+
+
+def test_limits_stop_a_build(tmp_path):
+    data, held = [dict(text=f'message {i}', label='a') for i in range(40)], [dict(text=f'Message {i} ', label='a') for i in range(10)]
+    with pytest.raises(UserError, match='10 of 40 training rows are held back'): prepare(data, test=held, preparation=dict(overlap=.1), root=tmp_path)
+    with pytest.raises(UserError, match='far longer'): prepare(data + [dict(text='long ' * 9000, label='a')] * 8, preparation=dict(outliers=.1), root=tmp_path)
+    with pytest.raises(UserError, match='no licence'): prepare(data + [dict(text='more', label='a', licence='MIT')], preparation=dict(missing=.5), root=tmp_path)
+    assert not list(tmp_path.glob('corpus/*'))
+
+
+def test_near_copies_of_the_test_leave(tmp_path):
+    letter = 'The parcel with my order has been on its way for two weeks now and nobody at your desk can tell me where it is.'
+    data = [dict(text=f'Message {i} is about {i * 7919} other things and the weather of day {i}.', label='a') for i in range(40)] + [dict(text=letter, label='a')]
+    artifact = prepare(data, test=[dict(id='held-1', text=letter.replace('two', 'three'), label='a')], preparation='standard', root=tmp_path)
+    left = [json.loads(l) for l in artifact.file('overlap.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert [(r['text'], r['overlap'], r['held']) for r in left] == [(letter, 'near', 'test')] and left[0]['similarity'] > .8
+    assert left[0]['resembles'] == Corpus.load(artifact)['test'].ids[0]
+
+
+def test_the_policy_holds_for_everything_that_is_written(tmp_path, monkeypatch):
+    (tmp_path/'settings.ini').write_text('[privacy]\npolicy = policy.yaml\n[data]\nlicences = CC0-1.0\n')
+    (tmp_path/'policy.yaml').write_text('types:\n  EMAIL: {intake: mask}\n  CARD_NUMBER: {intake: refuse}\n')
+    monkeypatch.chdir(tmp_path)
+    rows = [dict(text=f'Case {i}: write to ann.vermeulen{i}@loom.example about the lamp.', licence='CC0-1.0') for i in range(20)]
+    rows += [dict(text='Card 4111 1111 1111 1111 of ann.vermeulen@loom.example', licence='CC0-1.0'), dict(text='Not ours, ann.vermeulen@loom.example'), dict(text=7, note='ann.vermeulen@loom.example')]
+    artifact = prepare(rows, name='cases', root=tmp_path/'root', rejected_limit=.5)
+    assert not [p for p in (tmp_path/'root').rglob('*') if p.is_file() and (b'vermeulen' in p.read_bytes() or b'4111 1111' in p.read_bytes())]
+    intake = artifact.json('intake.json')
+    assert intake['findings']['EMAIL']['mask'] >= 20 and intake['refused'] == {'licence': 1, 'personal data': 1}
+    assert '[EMAIL]' in Corpus.load(artifact)['train'].texts[0]

@@ -1,0 +1,110 @@
+"""What merging and refreshing promise: the result of a full run, and no row whose origin is forgotten."""
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from enterprise_lm.core.errors import UserError
+from enterprise_lm.data.corpus import Corpus, prepare
+from enterprise_lm.data.refresh import changed_files, corpus_versions, find_corpus, merge, refresh
+
+washed = dict(name='washed', cleaning='safe', rules='short', exact_duplicates=True, near_duplicates=.8, leakage=.8)
+here = str(Path(__file__).parent.parent)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv('ELM_WORKSPACE__HOME', str(tmp_path/'home'))
+    return tmp_path
+
+
+def lines(path, numbers, word='lamp'):
+    path.write_text(''.join(json.dumps(dict(text=f'Case {n * 7919}: the {word} of customer {n} went dark after {n % 13} days. 灯坏了 {n}', label='ab'[n % 2])) + '\n' for n in numbers))
+
+
+def test_a_refresh_is_a_full_run(home):
+    data = home/'data'; data.mkdir()
+    lines(data/'a.jsonl', range(30)); lines(data/'b.jsonl', range(20, 60))
+    last = prepare(data, name='cases', root=home/'root', preparation=washed, cache=True)
+    def check(read):
+        nonlocal last
+        last = refresh(last, data, home/'root')
+        full = prepare(data, name='cases', root=home/'full', preparation=washed)
+        assert last.digest == full.digest and last.measurements['files_read'] == read
+    check(2)                                                     # nothing new: the corpus that is there stays, with what was noted then
+    lines(data/'c.jsonl', range(100, 130)); check(1)             # a new file
+    lines(data/'a.jsonl', range(200, 230)); check(1)             # a changed one
+    (data/'b.jsonl').unlink(); check(0)                          # one that was withdrawn
+    assert [v['version'] for v in corpus_versions('cases', home/'root')] == [1, 2, 3, 4]
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sets(st.integers(0, 40), min_size=5), min_size=2, max_size=4))
+def test_any_history_ends_the_same(home, days):
+    data = home/f'data{time.monotonic_ns()}'; data.mkdir()
+    lines(data/'0.jsonl', range(50, 60))
+    last = prepare(data, name='cases', root=home/'root', preparation=dict(name='x', exact_duplicates=True), cache=True)
+    for n, numbers in enumerate(days):
+        lines(data/f'{n % 2 + 1}.jsonl', sorted(numbers))
+        last = refresh(last, data, home/'root')
+    assert last.digest == prepare(data, name='cases', root=home/'full', preparation=dict(name='x', exact_duplicates=True)).digest
+
+
+def test_the_settings_of_the_corpus_are_kept(home):
+    data = home/'mail.csv'
+    data.write_text('body;kind\n' + ''.join(f'message {i};{i % 2}\n' for i in range(40)))
+    first = prepare(data, text='body', label='kind', seed=7, train=.6, name='mail', root=home/'root')
+    assert refresh('mail', data, home/'root') == first
+    with data.open('a') as file: file.write('one more;1\n')
+    second = refresh('mail', data, home/'root')
+    assert second.parameters['seed'] == 7 and second.parameters['text'] == 'body' and changed_files(first, second)['changed'] == ['mail.csv']
+    assert second.measurements['previous'] == f'mail@{first.short}'
+
+
+def test_a_damaged_cache_is_not_trusted_blindly(home):
+    data = home/'data'; data.mkdir(); lines(data/'a.jsonl', range(40))
+    first = prepare(data, root=home/'root', cache=True)
+    for note in (home/'home'/'cache'/'prepare').glob('*.json'): note.unlink()  # what a kill between shard and note leaves
+    again = prepare(data, root=home/'root2', cache=True)
+    assert again == first and again.measurements['files_read'] == 1
+
+
+def test_two_at_once_share_a_cache(home):
+    data = home/'data'; data.mkdir()
+    for f in range(4): lines(data/f'{f}.jsonl', range(f * 100, f * 100 + 80))
+    script = "import sys; from enterprise_lm.data.corpus import prepare; print(prepare(sys.argv[1], root=sys.argv[2], cache=True).digest)"
+    environment = dict(os.environ, PYTHONPATH=here)
+    both = [subprocess.Popen([sys.executable, '-c', script, data, home/'root'], env=environment, stdout=subprocess.PIPE, text=True, cwd=home) for _ in range(2)]
+    digests = {p.communicate(timeout=120)[0] for p in both}
+    assert len(digests) == 1 and all(p.returncode == 0 for p in both)
+    assert len(list((home/'root'/'corpus').glob('*'))) == 1 and not list((home/'home'/'cache'/'prepare').glob('.draft*'))
+
+
+def test_merged_rows_say_where_they_are_from(home):
+    lines(home/'a.jsonl', range(40)); lines(home/'b.jsonl', range(30, 80))
+    a, b = (prepare(home/f'{n}.jsonl', name=n, root=home/'root') for n in 'ab')
+    both = Corpus.load(merge(['a', b], root=home/'root'))
+    assert {p['digest'] for p in both.artifact.parents} == {a.digest, b.digest} and not both.artifact.verify()
+    rows = {name: {f"{name}@{c.short}/{s}:{n}": r for s in Corpus.load(c).splits for n, r in enumerate(Corpus.load(c)[s].rows(), 1)} for name, c in (('a', a), ('b', b))}
+    origins = rows['a'] | rows['b']
+    for side in both.splits:
+        for row in both[side].rows(): assert origins[row['source']]['text'] == row['text'] and origins[row['source']]['label'] == row['label']
+    assert not set(both['train'].texts) & set(both['test'].texts + both['validation'].texts)
+    kept = sum(len(both[s]) for s in both.splits)
+    lost = both.info['overlap'] + sum(f['count'] for f in both.findings if f['rule'] == 'exact duplicates')
+    assert kept + lost == 90 and both.info['overlap']
+
+
+def test_merge_refuses_what_does_not_fit(home):
+    lines(home/'a.jsonl', range(40)); (home/'b.txt').write_text('\n'.join(f'plain text {i}' for i in range(40)))
+    a, b = prepare(home/'a.jsonl', root=home/'root'), prepare(home/'b.txt', root=home/'root')
+    with pytest.raises(UserError, match='has labels and b@.*has none'): merge([a, b], root=home/'root')
+    with pytest.raises(UserError, match='two sources'): merge([a], root=home/'root')
+    with pytest.raises(UserError, match='unknown version'): merge([a, 'a@9'], root=home/'root')
+
+
+def test_names_and_versions(home):
+    lines(home/'a.jsonl', range(40))
+    first = prepare(home/'a.jsonl', root=home/'root')
+    assert find_corpus('a', home/'root') == find_corpus('a@1', home/'root') == find_corpus(f'a@{first.short}', home/'root') == find_corpus(first.path) == first
+    for name in ('b', 'a@2', 'a@ffffffff', ''):
+        with pytest.raises(UserError): find_corpus(name, home/'root')
