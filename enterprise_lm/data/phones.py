@@ -12,8 +12,8 @@ from .patterns import Prepared, judge, word_before
 # %% ../../nbs/10_data/15_phones.ipynb #1bf41230
 _ext = r'(?: ?(?:x|ext\.?|转|轉|分机|-) ?[0-9]{1,6})?'
 _shapes = dict(
+    china_mobile=(.75, r'(?:\(?(?:\+86|0086|86)\)?[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}'), # 138 0000 0000
     plus=(.85, r'\+[1-9][0-9]{0,2}(?:[ ./-]{0,2}\(?[0-9]{1,5}\)?){1,7}' + _ext),          # +44 (0)20 7946 0958
-    china_mobile=(.75, r'(?:\(?(?:0086|86)\)?[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}'),      # 138 0000 0000
     china_mobile_344=(.75, r'1[3-9][0-9]{2}[ -][0-9]{3}[ -][0-9]{4}'),                       # 1380 000 0000
     north_america=(.7, r'(?:(?:001|1)[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-. ])[0-9]{3}[-. ][0-9]{4}' + _ext),
     double_zero=(.7, r'00[1-9][0-9]{0,2}(?:[ ./-]\(?[0-9]{1,5}\)?){1,6}' + _ext),           # 0032 470 00 00 11
@@ -26,12 +26,13 @@ _shape = re.compile(r'(?<![0-9A-Za-z+])(?<![0-9A-Za-z][-.])(?:' + '|'.join(f'(?P
 # %% ../../nbs/10_data/15_phones.ipynb #09d5134f
 _not_phone = re.compile(r'''(?:19|20)[0-9]{2}([-/.])[0-9]{1,2}\1[0-9]{1,2}(?:[ ].*)?|[0-9]{1,2}([./-])[0-9]{1,2}\2(?:19|20)?[0-9]{2}|[0-9]+\.[0-9]+
     |[0-9]{1,3}(?:\.[0-9]{3})+|(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9]{4}[-/][0-9]{4}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{3,4}|[0-9]{3}-[0-9]{2}-[0-9]{4}''', re.VERBOSE)
-_unit = re.compile(r' ?(?:元|块|塊|%|kg|km|cm|mm|mb|gb|ml|eur\b|usd\b|€|年|月|克|公斤|公里|米|度|件|个|次|瓦|[\u4e00-\u9fff]{2,6}[省市区县])', re.IGNORECASE)
+_unit = re.compile(r' ?(?:元|块|塊|%|kg|km|cm|mm|mb|gb|ml|eur\b|usd\b|€|年|月|克|公斤|公里|米|度|件|个|次|瓦)', re.IGNORECASE)
 
 def _digits(text:str)->int: return sum(map(text.count, '0123456789'))
 
 # %% ../../nbs/10_data/15_phones.ipynb #71f3f467
 _other_subject = re.compile(r'[。!?！？]|[0-9].*(?:\n|[^0-9 ().+/、,，和或-]{6})|[\u4e00-\u9fff]{7}')  # between word and number
+_place = re.compile(' ?[\u4e00-\u9fff]{2,6}[省市区县镇]')  # six digits before it: a postcode
 _glued = re.compile('[0-9A-Za-z]-?$')  # letters before: the end of a serial number
 _tail = re.compile(r' ?(?:x|ext\.?|转|轉|分机) ?[0-9]{1,6}(?![0-9])', re.IGNORECASE)
 
@@ -55,7 +56,7 @@ def find_phones(
         yield from found
         if any(start <= run.start() + 1 for start, *_ in found) or count > 15 or _not_phone.fullmatch(run[0]) or _unit.match(prepared.text, run.end()): continue
         meaning, between = word_before(prepared, run.start())
-        if meaning != 'phone' or len(between) > 30 or _other_subject.search(between): continue
+        if meaning != 'phone' or count == 6 and _place.match(prepared.text, run.end()) or len(between) > 30 or _other_subject.search(between): continue
         start, after = run.start() - (prepared.text[run.start() - 1:run.start()] in ('+', '(')), _tail.match(prepared.text, run.end())
         if _glued.search(prepared.text, max(0, start - 2), start): continue
         yield start, after.end() if after else run.end(), 'PHONE', .85 if found else .72, 'word for telephone'
