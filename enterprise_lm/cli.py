@@ -13,10 +13,12 @@ from typing import Annotated, Optional
 import typer
 from .console import Json, answered, show_table, write_answer
 from .core.errors import UserError
+from .data_commands import commands
 
 # %% ../nbs/99_cli.ipynb #e9a3c372
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help='From raw text to a governed, monitored language model in production.')
+app.add_typer(commands)
 
 # %% ../nbs/99_cli.ipynb #86256897
 def _handed(run, kind:str)->list:
@@ -68,21 +70,7 @@ def _parameters(pairs)->dict:
         if '=' not in pair: raise UserError(f"-p {pair}: write a parameter as name=value")
     return dict(pair.split('=', 1) for pair in pairs or [])
 
-# %% ../nbs/99_cli.ipynb #6cbe476a
-def _run(pipeline:str, parameters:dict, **options):
-    "Run a pipeline with the state of registry and ballots in view."
-    from enterprise_lm.core.settings import get_settings
-    from enterprise_lm.pipelines.pipeline import find_pipeline, read_pipeline
-    from enterprise_lm.pipelines.runner import run_pipeline
-    from enterprise_lm.release.registry import fingerprint
-    from enterprise_lm.review.ballots import votes_fingerprint
-    settings = get_settings()
-    read = read_pipeline(find_pipeline(pipeline, settings))
-    model = str(parameters.get('model', read.parameters.get('model', read.name)))
-    states = dict(registry=lambda: fingerprint(model, settings), votes=lambda: votes_fingerprint(model, settings))
-    return run_pipeline(read, parameters, settings=settings, states=states, **options)
-
-# %% ../nbs/99_cli.ipynb #496cdb81
+# %% ../nbs/99_cli.ipynb #db77f25a
 @app.command()
 @answered
 def demo(json_:Json=False):
@@ -90,7 +78,8 @@ def demo(json_:Json=False):
     def show(answer):
         _show_run(answer)
         if answer['released']: print("\nnext:     elm app                    try it, and compare two versions blind\n          elm serve --port 8000      answer over HTTP")
-    return _result(_run('intent', {})), show
+    from enterprise_lm.running import run_with_state
+    return _result(run_with_state('intent', {})), show
 
 # %% ../nbs/99_cli.ipynb #0fb974e6
 @app.command()
@@ -104,7 +93,8 @@ def run(
     json_:Json=False,
 ):
     "Run a pipeline, or what is left of it after a crash."
-    return _result(_run(pipeline, _parameters(p), jobs=jobs, force=force, from_step=from_)), _show_run
+    from enterprise_lm.running import run_with_state
+    return _result(run_with_state(pipeline, _parameters(p), jobs=jobs, force=force, from_step=from_)), _show_run
 
 # %% ../nbs/99_cli.ipynb #857eaf94
 _ini = '''; Settings of this workspace; `elm settings` lists every key, its value and where that came from.
