@@ -227,6 +227,7 @@ def concepts_edit(name:str, action:str, term:str, other:str='', relation:str='br
     if action not in _edits: raise unknown('edit', action, _edits)
     if 'other' in _edits[action] and not other: raise UserError(f'{action} needs a second term, label or text: give it behind {term!r}')
     library, given = open_library(name), dict(other=other, relation=relation, kind=kind)
+    if not library.journal: raise UserError(f'{name} is one saved version and cannot be edited; edit {library.name!r}')
     arguments = [term, *(given[a] for a in _edits[action] if a != 'kind')]
     named = dict(language=language) if action in ('add', 'rename', 'add_label', 'define') else {}
     made = getattr(library, action)(*arguments, who=who, why=why, **named, **({'kind': kind} if action == 'add' else {}))
