@@ -104,7 +104,6 @@ def _pair_counts(rows:list[list[str]], place:dict, window:int):
 def _positive_information(counts):
     "Positive pointwise mutual information of a count matrix, context counts raised to 0.75."
     import scipy.sparse as sparse
-    total = counts.sum()
     words, contexts = counts.sum(axis=1), counts.sum(axis=0) ** .75
     made = counts.tocoo()
     value = np.log(np.maximum(made.data * contexts.sum() / (words[made.row] * contexts[made.col]), 1e-12))
