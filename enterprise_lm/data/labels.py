@@ -9,6 +9,7 @@ __all__ = ['roles', 'write_guidelines', 'list_guidelines', 'current_guidelines',
 # %% ../../nbs/10_data/90_labels.ipynb #fcb57488
 import json
 from datetime import datetime, timezone
+from unicodedata import category
 from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
 from ..core.store import create_tables, engine, table
@@ -47,7 +48,7 @@ def _name(value, what:str)->str:
     if not isinstance(value, str) or is_blank(value): raise UserError(f"a label needs {what}: give one that is not empty")
     value = value.strip()
     if len(value) > 200: raise UserError(f"{what} has {len(value):,} characters: give 200 at most")
-    if not value.isprintable(): raise UserError(f"{what} holds a character that cannot be printed: write it in letters, digits and signs")
+    if not all(c.isprintable() or category(c) == 'Zs' for c in value): raise UserError(f"{what} holds a character that cannot be printed: write it in letters, digits and signs")
     return value
 
 def _prose(value, what:str, longest:int)->str:
