@@ -1804,6 +1804,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'enterprise_lm/data/neighbourhood.py'),
                                                   'enterprise_lm.data.neighbourhood._row': ( '10_data/neighbourhood.html#_row',
                                                                                              'enterprise_lm/data/neighbourhood.py'),
+                                                  'enterprise_lm.data.neighbourhood._said': ( '10_data/neighbourhood.html#_said',
+                                                                                              'enterprise_lm/data/neighbourhood.py'),
                                                   'enterprise_lm.data.neighbourhood._wide': ( '10_data/neighbourhood.html#_wide',
                                                                                               'enterprise_lm/data/neighbourhood.py'),
                                                   'enterprise_lm.data.neighbourhood._words': ( '10_data/neighbourhood.html#_words',

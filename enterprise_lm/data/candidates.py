@@ -71,7 +71,9 @@ def verb_before(
     "Return the verb that the piece of `text` at `start` is probably the object of."
     before = text[max(0, start - 40):start]
     if m := _chinese_verb().search(before): return m[1], start - len(before) + m.start(1)
-    if (m := _between.search(before)) and (verb := verb_of(m[1])): return verb, start - len(before) + m.start(1)
+    m = _between.search(before)
+    bare = m and not m[0][len(m[1]):].strip() and m[1].casefold().endswith(('ing', 'ed'))
+    if m and not bare and (verb := verb_of(m[1])): return verb, start - len(before) + m.start(1)
     return '', start
 
 # %% ../../nbs/10_data/87_candidates.ipynb #5fc873ec

@@ -17,17 +17,19 @@ _gap, _high = 14, 46
 
 def _labels(concept:Concept)->str: return shorten(' · '.join(concept.preferred[l] for l in sorted(concept.preferred, key=lambda l: (l != 'en', l))), 2000)
 
+def _said(concept:Concept)->str: return f'{concept.kind}, {concept.count:,} mentions'
+
 def _wide(concept:Concept)->int:
     "Width of a card in pixels."
-    return max(110, min(250, 34 + 8 * width(_labels(concept))))
+    return max(int(30 + 6.6 * len(_said(concept))), min(250, 34 + 8 * width(_labels(concept))))
 
 def _card(concept:Concept, x:float, y:float)->str:
     "One neighbour."
-    wide, said = _wide(concept), f'{concept.kind}, {concept.count} mentions'
+    wide = _wide(concept)
     return (f'<g><title>{escape(_labels(concept))} ({concept.status})</title><rect x="{x}" y="{y}" width="{wide}" height="{_high}" rx="6" fill="#fff" stroke="#cfd8dc"/>'
             f'<rect x="{x}" y="{y}" width="5" height="{_high}" rx="2" fill="{_ink[concept.status]}"/>'
             f'<text x="{x + 14}" y="{y + 20}" font-size="13" font-weight="600" fill="#222">{escape(shorten(_labels(concept), (wide - 24) // 7))}</text>'
-            f'<text x="{x + 14}" y="{y + 36}" font-size="11" fill="#555">{escape(said)}</text></g>')
+            f'<text x="{x + 14}" y="{y + 36}" font-size="11" fill="#555">{escape(_said(concept))}</text></g>')
 
 def _lines(library:Library, concept:Concept)->list[str]:
     "What the middle card says under its labels."
