@@ -83,8 +83,7 @@ def _iban(value:str, draw:_Draw)->str:
 
 # %% ../../nbs/10_data/22_actions.ipynb #c1f7d214
 def _faker(language:str, seed:int):
-    try: from faker import Faker
-    except ImportError: raise UserError("replacing names by invented ones needs Faker: pip install 'enterprise-lm[augment]', or choose mask, pseudonymise or encrypt") from None
+    from faker import Faker
     fake = _fakers[language] if language in _fakers else _fakers.setdefault(language, Faker(language))
     fake.seed_instance(seed)
     return fake

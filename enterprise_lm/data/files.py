@@ -36,6 +36,7 @@ def source_path(
 )->Path: # with ~ expanded
     "Return `source` as a path; raises `UserError` for an empty one, which would mean the working folder, and for a text."
     if not str(source).strip(): raise UserError("no data was named: give the path of a file or a folder, or a sample:// name")
+    if '\0' in str(source): raise UserError("this path holds a NUL character: give the path of a file")
     try: path = Path(str(source)).expanduser(); path.exists()
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"this path of {len(str(source)):,} characters cannot be opened ({getattr(error, 'strerror', None) or error}): give the path of a file") from None

@@ -41,7 +41,7 @@ def build_analyzer(
     "Return Presidio's analyser with its recognisers by pattern; raises `UserError` when the extra is missing."
     os.environ.setdefault('TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS', '')
     try: from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    except ImportError: raise UserError("Presidio is not installed: pip install 'enterprise-lm[presidio]', or set engine = own in [privacy]") from None
+    except ImportError: raise UserError("Presidio is not installed: pip install 'enterprise_lm[presidio]', or set engine = own in [privacy]") from None
     registry = RecognizerRegistry(supported_languages=['en'])
     registry.load_predefined_recognizers(languages=['en'])
     for recognizer in recognizers: registry.add_recognizer(recognizer)

@@ -65,6 +65,6 @@ def name_of(
 )->str: # letters, digits, dots and dashes
     "Return a name for a corpus made from `data`."
     if is_sample(data): parts = [str(data).removeprefix('sample://').split('?')[0]]
-    else: parts = [Path(str(data)).expanduser().resolve().stem, Path(str(data)).expanduser().resolve().parent.name] if is_path(data) else ['corpus']
+    else: parts = [source_path(data).resolve().stem, source_path(data).resolve().parent.name] if is_path(data) else ['corpus']
     name = next((p for p in parts if not _official.match(p)), parts[0])
     return re.sub(r'[^\w.-]+', '-', name).strip('-.') or 'corpus'
