@@ -133,7 +133,10 @@ class _OnRay:
 
 def _table(batch:dict):
     import pyarrow as arrow
-    return arrow.Table.from_pydict({name: arrow.array(values) for name, values in batch.items()})
+    def column(values):
+        try: return arrow.array(values)
+        except OverflowError: return arrow.array(values, arrow.uint64())  # a hash of 64 bits
+    return arrow.Table.from_pydict({name: column(values) for name, values in batch.items()})
 
 def _start_ray(processes:int)->bool:
     "Start or join Ray; True when it was started here."
@@ -141,7 +144,8 @@ def _start_ray(processes:int)->bool:
     except ImportError: raise UserError("Ray is not installed: run pip install 'enterprise_lm[ray]', or use engine='local'") from None
     if ray.is_initialized(): return False
     joined = {} if os.environ.get('RAY_ADDRESS') else dict(num_cpus=processes, include_dashboard=False)
-    ray.init(log_to_driver=False, logging_level='error', configure_logging=False, **joined)
+    try: ray.init(log_to_driver=False, logging_level='error', configure_logging=False, **joined)
+    except Exception as error: ray.shutdown(); raise WorkError(f"Ray could not be started or joined ({type(error).__name__}); look at RAY_ADDRESS, or use engine='local'") from error
     return True
 
 # %% ../../nbs/10_data/31_engine.ipynb #4f227bd4
