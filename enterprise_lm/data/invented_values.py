@@ -92,34 +92,32 @@ def person_en(d:Draw)->str:
 # %% ../../nbs/10_data/17_invented_values.ipynb #43d74cda
 def surname_zh(d:Draw)->str:
     names = words_of('surname', 'zh')
-    common = names[:180] if d.chance(.55) else names
-    return d.word('surname', 'zh') if d.chance(.9) else d([n for n in common if len(n) == 2] or common)
+    return d([n for n in names if len(n) == 2]) if d.chance(.06) else d(names[:180]) if d.chance(.4) else d(names)
 
 def given_zh(d:Draw)->str:
     if d.chance(.22): return d.word('given', 'zh')
-    if d.chance(.35): return d.held(words_of('given_two', 'zh'))
-    if d.chance(.15): return d.held(faker_lists('zh_CN', 'person', 'first_names'))
-    return d.made(lambda: ''.join(d.word('given', 'zh') for _ in range(2 + d.chance(.02))))
+    if d.chance(.25): return d.word('given_two', 'zh')
+    if d.chance(.12): return d(faker_lists('zh_CN', 'person', 'first_names'))
+    return ''.join(d.word('given', 'zh') for _ in range(2 + d.chance(.02)))
 
 def western(d:Draw)->str:
     "A Western name in Chinese characters."
     if d.chance(.25): return d.held(words_of('western_given', 'zh'))
-    return f"{d.held(words_of('western_given', 'zh'))}{d('···•')}{d.held(words_of('western_last', 'zh'))}"
+    return d.made(lambda: d.word('western_given', 'zh') + d('\u00b7\u00b7\u00b7\u2022') + d.word('western_last', 'zh'))
 
 def minority(d:Draw)->str:
     "A name of another ethnic group of China."
-    names = words_of('minority', 'zh')
-    if d.chance(.35): return d.held(names)
-    return f"{d.held(names)}{d('···•') if d.chance(.7) else ''}{d.held(names)}"
+    if d.chance(.35): return d.held(words_of('minority', 'zh'))
+    return d.made(lambda: d.word('minority', 'zh') + (d('\u00b7\u00b7\u00b7\u2022') if d.chance(.7) else '') + d.word('minority', 'zh'))
 
 def person_zh(d:Draw)->str:
-    "A person in a Chinese text."
+    "A person in a Chinese text; the whole name is of one side, its parts are everybody's."
     kind = d.random.random()
     if kind < .05: return minority(d)
     if kind < .09: return western(d)
-    if kind < .11: return f'{first(d)} {surname_zh(d)}'
+    if kind < .11: return d.made(lambda: f"{d(given_names('en_US'))} {surname_zh(d)}")
     if kind < .14: return d((pinyin, person_en))(d)
-    name = surname_zh(d) + given_zh(d)
+    name = d.made(lambda: surname_zh(d) + given_zh(d))
     return f'{name[0]} {name[1:]}' if len(name) == 2 and d.chance(.04) else name
 
 def nick(d:Draw)->str:

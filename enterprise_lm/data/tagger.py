@@ -27,6 +27,7 @@ BUCKETS = 2048  # rows of each of the two tables of characters
 
 def _class(c:str)->int:
     "What sort of character `c` is, 1 to 9; 0 is the gap between texts."
+    c = unicodedata.normalize('NFKC', c)[0]
     if c == '\n': return 1
     if c.isspace(): return 2
     if c.isdecimal(): return 3
@@ -139,16 +140,19 @@ def tag_spans(
 # %% ../../nbs/10_data/19_tagger.ipynb #410a6b5d
 def _in_word(c:str)->bool: return c.isalnum() and not '\u3040' <= c <= '\u9fff' and not '\uac00' <= c <= '\ud7af'
 
+_wide = lambda marks: marks + ''.join(chr(ord(c) + 0xfee0) for c in marks)   # and their full-width twins
+_lead, _trail = _wide(',;:."\'()') + '\u3002\u3001\u201c\u2018', _wide(',;:"(!?') + '\u3002\u3001\u201d\u2019'
+
 def snap(
     text:str,  # the whole text
     start:int, # of a span
     end:int,   # behind it
 )->tuple[int, int]: # start and end on borders of words
     "Return a span's borders, moved to those of words and off blanks and commas."
-    while start < end and (text[start].isspace() or text[start] in ',;:,;:、。."\'('): start += 1
-    while start < end and (text[end - 1].isspace() or text[end - 1] in ',;:,;:、。"(!?!?'): end -= 1
+    while start < end and (text[start].isspace() or text[start] in _lead): start += 1
+    while start < end and (text[end - 1].isspace() or text[end - 1] in _trail): end -= 1
+    if start < end and text[end - 1] in ')\uff09' and not set('(\uff08') & set(text[start:end]): end -= 1
     if start == end: return start, end
-    if text[end - 1] in '))' and '(' not in text[start:end] and '(' not in text[start:end]: end -= 1
     while start and _in_word(text[start]) and _in_word(text[start - 1]): start -= 1
     while end < len(text) and _in_word(text[end - 1]) and _in_word(text[end]): end += 1
     return start, end

@@ -114,6 +114,14 @@ def _parts(name:str)->list[str]:
     return [name, *(w for w in words if len(w) > 2 and w[0].isupper() and not w.isupper())] if words else []
 
 # %% ../../nbs/10_data/16_word_lists.ipynb #60dbd4c6
+_latin_then_han = re.compile(r"[^\W\d\u3000-\u9fff][^\u3000-\u9fff]*[^\W\d_\u3000-\u9fff](?=[\u4e00-\u9fff])")   # Li Ying-De in Li Ying-De说
+
+def _foreign_start(name:str)->bool:
+    "Whether a Chinese name has a character too many before its surname, as 友 in 友雷骁."
+    listed = words_of('surname', 'zh')
+    return (len(name) in (3, 4) and all('\u4e00' <= c <= '\u9fff' for c in name) and name[0] not in listed and name[:2] not in listed
+            and (name[1] in listed[:300] or name[1:3] in listed) and name not in words_of('minority', 'zh') + words_of('western_given', 'zh'))
+
 _capitalised = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][a-zà-ÿ]{2,}(?![\w-])")
 _before, _behind = re.compile(r"([A-ZÀ-Þ][\w'’-]+) $"), re.compile(r" ([A-ZÀ-Þ][\w'’-]+)")
 
@@ -128,6 +136,8 @@ def reconsider(
     if span.type in ('PERSON', 'ORGANISATION') and span.text in names['place']: return replace(span, type='LOCATION', rule='tagger, listed place')
     if span.type in ('LOCATION', 'ORGANISATION') and span.score < .93 and words[0] in names['given'] and all(map(known, words)):
         span = replace(span, type='PERSON', rule='tagger, listed name')
+    if span.type == 'PERSON' and (glued := _latin_then_han.match(span.text)): return replace(span, end=span.start + glued.end(), text=glued[0])
+    if span.type == 'PERSON' and _foreign_start(span.text): return replace(span, start=span.start + 1, text=span.text[1:])
     if span.type != 'PERSON' or not words[0][0].isascii(): return span
     before, behind = _before.search(text[max(0, span.start - 40):span.start]), _behind.match(text[span.end:span.end + 40])
     start = span.start - len(before[0]) if before and before[1] in names['given'] else span.start

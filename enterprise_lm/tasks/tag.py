@@ -11,7 +11,7 @@ import numpy as np
 from ..core.artifact import Artifact, draft
 from ..core.errors import UserError, unknown
 from ..core.progress import track
-from ..data.invented import generate
+from ..data.invented import generate, word_source
 from ..data.tagger import character_codes, span_figures, tags, types
 from .task import Recipe, Task, take_options
 
@@ -70,7 +70,7 @@ def invent_corpus(
     import pyarrow as arrow
     if min(number, validation, test) < 1: raise UserError('number, validation and test say how many texts are made: give 1 or more of each')
     counts, info = dict(train=number, validation=validation, test=test), {}
-    with draft('corpus', name, parameters=dict(counts, seed=seed), seed=seed, root=root) as d:
+    with draft('corpus', name, parameters=dict(counts, seed=seed, words=word_source()), seed=seed, root=root) as d:
         for i, (split, count) in enumerate(track(counts.items(), 'invent texts')):
             table = _table(invented_rows(count, seed * 3 + i, 'test' if split == 'test' else 'train'))
             with arrow.OSFile(str(d.path/f'{split}.arrow'), 'wb') as file, arrow.ipc.new_stream(file, table.schema) as writer: writer.write_table(table)
