@@ -14,6 +14,7 @@ from pathlib import Path
 from ..core.artifact import environment, file_digest
 from ..core.errors import UserError, WorkError, unknown
 from ..core.settings import Settings, get_settings
+from ..data.policy import log_masker
 from .cache import (Cache, cached, content, library_digest, settings_digest, source_digest,
                                            step_key)
 from .parameters import Secret, contract
@@ -57,7 +58,7 @@ class _Work:
     server:bool = False
 
     def __post_init__(self):
-        self.cache = Cache(self.settings.folder('cache'))
+        self.cache, self.mask = Cache(self.settings.folder('cache')), log_masker(self.settings)
         self.secrets = {name: _secret_values(v) for name, v in self.values.items()}
         self.hidden = {k: v for found in self.secrets.values() for k, v in found.items()}
 
@@ -96,7 +97,7 @@ def _try(work:_Work, step:Step, values:dict, key:str)->Outcome:
     folder, limit = work.run.folder, step.time_limit
     limit = work.settings.pipelines.time_limit if limit is None else limit
     environment = _surroundings(work.settings, work.hidden, work.secrets[step.name], folder/'.progress'/step.name)
-    return run_step(step.notebook, folder/f'{step.name}.ipynb', values, secrets=list(work.hidden.values()),
+    return run_step(step.notebook, folder/f'{step.name}.ipynb', values, secrets=list(work.hidden.values()), mask=work.mask,
                     cwd=work.settings.root, environment=environment, time_limit=limit or None,
                     log=folder/f'{step.name}.log', guard=work.cache.place(key)/'guard', stop=work.stop)
 

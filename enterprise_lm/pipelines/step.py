@@ -109,9 +109,9 @@ def _child(order:dict, writer):
 # %% ../../nbs/85_pipelines/15_step.ipynb #103cd933
 class _Log(threading.Thread):
     "Copies a pipe into a log file, without secrets and personal data; `tail` holds its last lines."
-    def __init__(self, reader, path, secrets):
+    def __init__(self, reader, path, secrets, mask=redact):
         super().__init__(daemon=True)
-        self.reader, self.path, self.secrets, self.tail, self.full = reader, path, secrets, deque(maxlen=15), False
+        self.reader, self.path, self.secrets, self.mask, self.tail, self.full = reader, path, secrets, mask, deque(maxlen=15), False
         self.start()
 
     def run(self):
@@ -122,7 +122,7 @@ class _Log(threading.Thread):
         self.note(*[rest] * bool(rest))
 
     def note(self, *lines:bytes):
-        texts = [redact(hide(line.decode('utf-8', 'replace'), self.secrets)) for line in lines]
+        texts = [self.mask(hide(line.decode('utf-8', 'replace'), self.secrets)) for line in lines]
         self.tail.extend(text.rstrip() for text in texts)
         try:
             if self.full or not self.path: return
@@ -169,14 +169,14 @@ def _write_notebook(path:Path, notebook:dict):
     draft.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     draft.replace(path)
 
-def _redact_words(path:Path):
+def _redact_words(path:Path, mask=redact):
     "Take personal data out of what the cells of an executed notebook printed and raised."
     notebook = json.loads(path.read_text(encoding='utf-8'))
     before = json.dumps(notebook)
     for output in (o for c in notebook['cells'] for o in c.get('outputs', [])):
         for key in {'stream': ('text',), 'error': ('evalue', 'traceback')}.get(output['output_type'], ()):
             words = output[key]
-            output[key] = redact(words) if isinstance(words, str) else redact('\0'.join(words)).split('\0')
+            output[key] = mask(words) if isinstance(words, str) else mask('\0'.join(words)).split('\0')
     if json.dumps(notebook) != before: _write_notebook(path, notebook)
 
 # %% ../../nbs/85_pipelines/15_step.ipynb #b47ee55f
@@ -205,7 +205,7 @@ def _finish(order:dict, code:int, ended:str, seconds:float, log:_Log, limit)->Ou
     "The outcome of a process that has ended."
     output = Path(order['output'])
     if not output.exists(): shutil.copyfile(order['notebook'], output)
-    _redact_words(output)
+    _redact_words(output, log.mask)
     if not ended and code == 0: return Outcome('done', seconds, outputs=handed_on(output))
     if not ended and code == 1: return Outcome('failed', seconds, *_failure(output, log.tail))
     sentence = {'timeout': f'the step was stopped after its time limit of {limit:g} s' if limit else '',
@@ -254,6 +254,7 @@ def run_step(
     parameters:dict|None=None, # checked values to inject
     *,
     secrets=(),                # secret values to keep out of notebook, log and error
+    mask=redact,               # takes personal data out of what the step prints and raises
     environment:dict|None=None,# the step's environment variables; the caller's when None
     cwd='.',                   # the step's working folder
     time_limit:float|None=None,# seconds
@@ -268,7 +269,7 @@ def run_step(
                  secrets=list(secrets), environment=environment, cwd=str(cwd), guard=guard and str(guard))
     with warm(preload):
         process, reader = _fork(order)
-        pump = _Log(reader, log, secrets)
+        pump = _Log(reader, log, secrets, mask)
         ended = _wait(process, time.monotonic() + time_limit if time_limit else float('inf'), stop)
         pump.join(5); reader.close()
         return _finish(order, process.exitcode, ended, time.monotonic() - start, pump, time_limit)
