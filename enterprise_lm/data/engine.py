@@ -6,11 +6,12 @@
 __all__ = ['engines', 'CountWords', 'rows_of', 'apply', 'serve_batches', 'count_processes', 'map_batches']
 
 # %% ../../nbs/10_data/31_engine.ipynb #f2dde6d9
-import os, pickle, signal, subprocess, sys
+import os, signal, subprocess, sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from ..core.errors import UserError, WorkError, unknown
 from ..core.progress import track
@@ -53,46 +54,43 @@ def apply(
 def serve_batches():
     "Answer batches from standard input until it ends; what a worker process runs."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    incoming, answers = os.fdopen(os.dup(0), 'rb'), os.fdopen(os.dup(1), 'wb')
+    incoming, answers = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # what a library prints must not come between the answers
     functions = ()
     while True:
         try:
-            message = pickle.load(incoming)
+            message = incoming.recv()
             if isinstance(message, dict): answer = apply(functions, message)
             else: functions = answer = message
         except EOFError: return
         except Exception as error: answer = error if isinstance(error, UserError | WorkError) else WorkError(type(error).__name__)
-        try: pickle.dump(answer, answers, protocol=5); answers.flush()
+        try: answers.send(answer)
         except BrokenPipeError: os._exit(0)
 
 # %% ../../nbs/10_data/31_engine.ipynb #90a66c55
 class _Worker:
     "A worker process; called with a batch it returns the answer."
     def __init__(self, functions):
-        try: first = pickle.dumps(tuple(functions), protocol=5)
-        except Exception as error: raise _unsendable(error) from None
         environment = {k: v for k, v in os.environ.items() if k != 'ELM_PROGRESS'} | dict(PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS='1')
         self.process = subprocess.Popen([sys.executable, '-c', 'from enterprise_lm.data.engine import serve_batches; serve_batches()'],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        try: self._exchange(first)
+        self.incoming, self.outgoing = Connection(os.dup(self.process.stdout.fileno()), writable=False), Connection(os.dup(self.process.stdin.fileno()), readable=False)
+        self.process.stdin.close(); self.process.stdout.close()
+        try: self(tuple(functions))
         except WorkError as error: self.stop(); raise (error if self.process.returncode == 0 else _unsendable(error)) from None
 
-    def __call__(self, batch:dict)->dict: return self._exchange(pickle.dumps(batch, protocol=5))
-
-    def _exchange(self, message:bytes):
-        try:
-            self.process.stdin.write(message); self.process.stdin.flush()
-            answer = pickle.load(self.process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError, ValueError): raise WorkError(_died(self.process)) from None
+    def __call__(self, message):
+        try: self.outgoing.send(message)
+        except OSError: raise WorkError(_died(self.process)) from None
+        except Exception as error: self.stop(); raise _unsendable(error) from None
+        try: answer = self.incoming.recv()
+        except (EOFError, OSError): raise WorkError(_died(self.process)) from None
         if isinstance(answer, Exception): raise answer
         return answer
 
     def stop(self):
         self.process.kill(); self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            try: pipe.close()
-            except OSError: pass
+        self.incoming.close(); self.outgoing.close()
 
 # %% ../../nbs/10_data/31_engine.ipynb #24de5f37
 def _unsendable(error)->UserError:
