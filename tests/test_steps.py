@@ -1,0 +1,162 @@
+"""Each data command is a step too: the text pipeline ends twice with the same digests, and every other step hands on what it promises."""
+import json
+from pathlib import Path
+
+import pytest
+from enterprise_lm.core.artifact import load
+from enterprise_lm.core.settings import Settings
+from enterprise_lm.data.corpus import Corpus, prepare
+from enterprise_lm.pipelines.parameters import check, outputs
+from enterprise_lm.pipelines.step import run_step, warm
+from enterprise_lm.subjects import erase, find_subject
+
+root = Path(__file__).resolve().parents[1]
+steps = root/'pipelines'
+support = root/'enterprise_lm'/'data'/'samples'/'support'
+preload = ('enterprise_lm.pipelines.engine', 'matplotlib.pyplot', 'matplotlib_inline.backend_inline', 'pandas', 'enterprise_lm.data.corpus')
+
+
+def some_support(path, rows=60):
+    "The first rows in each language, one of them twice."
+    lines = [line for name in ('en', 'zh') for line in (support/f'{name}.jsonl').read_text(encoding='utf-8').splitlines()[:rows]]
+    copy = json.loads(lines[0]) | dict(id='again')
+    path.write_text('\n'.join([*lines, json.dumps(copy)]) + '\n', encoding='utf-8')
+    return path
+
+
+class Workspace:
+    "A folder in which single steps run."
+    def __init__(self, root):
+        self.root, self.runs = root, 0
+        (root/'settings.ini').write_text('[workspace]\nhome = workspace\n')
+
+    def outcome(self, notebook, **given):
+        values, self.runs = check(steps/f'{notebook}.ipynb', given), self.runs + 1
+        self.executed = self.root/f'{self.runs}-{notebook}.ipynb'
+        return run_step(steps/f'{notebook}.ipynb', self.executed, values, cwd=self.root, preload=preload, time_limit=100)
+
+    def run(self, notebook, **given):
+        ended = self.outcome(notebook, **given)
+        assert ended.state == 'done', ended.error + ended.details
+        assert list(ended.outputs) == outputs(steps/f'{notebook}.ipynb')
+        made = {name: load(o['path']) for name, o in ended.outputs.items()}
+        for artifact in made.values():      # no path of a machine in what is handed on
+            for file in (*artifact.files, 'manifest.json'): assert str(self.root).encode() not in artifact.file(file).read_bytes(), file
+        return made
+
+    def twice(self, notebook, **given):
+        one, two = self.run(notebook, **given), self.run(notebook, **given)
+        assert {n: a.digest for n, a in one.items()} == {n: a.digest for n, a in two.items()}
+        return one
+
+
+def lines(path): return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+@pytest.fixture(scope='module')
+def workspace(tmp_path_factory):
+    with warm(preload): yield Workspace(tmp_path_factory.mktemp('steps'))
+
+
+@pytest.fixture(scope='module')
+def corpora(workspace):
+    "Two versions of a small corpus."
+    data, place = some_support(workspace.root/'support.jsonl', 40), workspace.root/'workspace'/'artifacts'
+    newer = [json.loads(line) for line in data.read_text(encoding='utf-8').splitlines()][3:]
+    (workspace.root/'newer.jsonl').write_text('\n'.join(json.dumps(r, ensure_ascii=False) for r in newer), encoding='utf-8')
+    return [prepare(f, name='support', root=place) for f in (data, workspace.root/'newer.jsonl')]
+
+
+def test_text_pipeline_ends_twice_with_the_same_digests(run_elm, tmp_path):
+    data = some_support(tmp_path/'support.jsonl')
+    (tmp_path/'empty').mkdir()
+    def run(*more): return run_elm('run', 'text', '-p', f'data={data}', *more, '--json', folder=tmp_path/'empty').answer
+    def digests(answer): return {f'{s}.{n}': o['digest'] for s, found in recorded(answer).items() for n, o in found.items()}
+    def recorded(answer):
+        read = json.loads((tmp_path/'empty'/'workspace'/'runs'/answer['run']/'run.json').read_text(encoding='utf-8'))
+        return {s['name']: s['outputs'] for s in read['steps']}
+    def states(answer): return {s['name']: s['state'] for s in answer['steps']}
+    first, second, forced = run(), run(), run('--force')
+    assert first['ok'] and states(first) == states(forced) == dict.fromkeys(('prepare', 'inspect', 'concepts', 'augment'), 'done')
+    assert set(states(second).values()) == {'cached'}
+    assert digests(first) == digests(second) == digests(forced)
+    made = {n: load(next(iter(o.values()))['path']) for n, o in recorded(first).items()}
+    assert {n: a.kind for n, a in made.items()} == dict(prepare='corpus', inspect='quality', concepts='concepts', augment='corpus')
+    before, after = Corpus.load(made['prepare']), Corpus.load(made['augment'])
+    assert sum(len(before[s]) for s in before.splits) == 120 and any('duplicate' in f['rule'] for f in before.findings)
+    assert len(after['train']) > len(before['train']) and after['test'].texts == before['test'].texts
+    assert made['inspect'].json('quality.json')['score'] > .5 and 'measured/coverage.png' in made['inspect'].manifest['measured']
+    graph = run_elm('graph', 'text', folder=tmp_path/'empty').stdout
+    assert all(step in graph for step in made)
+
+
+def test_old_pipelines_change_no_text():
+    for pipeline in ('intent', 'language_model'): assert 'preparation' not in (steps/f'{pipeline}.yaml').read_text(encoding='utf-8')
+    assert check(steps/'prepare_corpus.ipynb')['preparation'] == 'as_is'
+
+
+def test_inspect_fails_below_the_minimum(workspace, corpora):
+    passed = workspace.run('inspect_corpus', corpus=corpora[0].path, minimum=0)['quality']
+    score = passed.json('quality.json')['score']
+    failed = workspace.outcome('inspect_corpus', corpus=corpora[0].path, minimum=1.)
+    assert failed.state == 'failed' and failed.error.startswith('UserError: corpus support scores') and f'{score:.2f}' in failed.error
+    assert 'weakest part' in failed.error and len(list(passed.path.parent.glob('[!.]*'))) == 1
+
+
+def test_compare(workspace, corpora):
+    changes = workspace.twice('compare_corpora', before=corpora[0].path, after=corpora[1].path)['changes']
+    assert changes.json('changes.json')['counts']['removed'] == 3 and {p['digest'] for p in changes.parents} == {c.digest for c in corpora}
+
+
+def test_redact(workspace):
+    tickets = root/'enterprise_lm'/'data'/'samples'/'tickets'/'tickets.jsonl'
+    some = workspace.root/'tickets.jsonl'
+    some.write_text('\n'.join([*tickets.read_text(encoding='utf-8').splitlines()[:20], 'not a row of philippa@thornberrynash.example']), encoding='utf-8')
+    made = workspace.twice('redact_text', data=some)
+    texts, findings = [r['text'] for r in lines(made['redacted'].file('redacted.jsonl'))], lines(made['redacted'].file('findings.jsonl'))
+    assert len(texts) == 20 and not any('@' in t or 'Thornberry' in t for t in texts) and {'EMAIL', 'PERSON'} <= {f['type'] for f in findings}
+    assert sorted(made['redacted'].files) == ['findings.jsonl', 'redacted.jsonl']      # what could not be read was not redacted: apart
+    assert len(lines(made['rejected'].file('rejected.jsonl'))) == 1
+    assert 'thornberrynash' not in workspace.executed.read_text(encoding='utf-8')
+
+
+def test_remove_duplicates_and_convert(workspace):
+    data = some_support(workspace.root/'twice.jsonl', 40)
+    kept = workspace.twice('remove_duplicates', data=data, format='csv')['deduplicated']
+    assert {'deduplicated.csv', 'clusters.jsonl'} <= set(kept.files) and any({'again'} & set(map(str, c.values())) or 'again' in json.dumps(c)
+                                                                         for c in lines(kept.file('clusters.jsonl')))
+    written = workspace.twice('convert_text', data=kept.file('deduplicated.csv'), format='parquet', keep=['id', 'text'])['converted']
+    back = workspace.run('convert_text', data=written.file('converted.parquet'), name='back')['converted']
+    rows = lines(back.file('back.jsonl'))
+    assert set(rows[0]) == {'id', 'text'} and 80 - len(rows) < 10 and 'again' not in {r['id'] for r in rows}
+    folder = workspace.run('convert_text', data=data, format='md', name='documents')['converted']
+    assert len(folder.files) == 81
+
+
+def test_a_corpus_is_the_parent_of_what_is_made_of_it(workspace, corpora):
+    for notebook, output in (('convert_text', 'converted'), ('remove_duplicates', 'deduplicated'), ('redact_text', 'redacted')):
+        assert [p['digest'] for p in workspace.run(notebook, data=corpora[0].path)[output].parents] == [corpora[0].digest]
+
+
+def test_find_subject_leaves_no_trace(run_elm, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [json.loads(line) | dict(subject=f'person-{n % 20:03}') for n, line in enumerate((support/'en.jsonl').read_text(encoding='utf-8').splitlines()[:100])]
+    (tmp_path/'data.jsonl').write_text('\n'.join(map(json.dumps, rows)), encoding='utf-8')
+    (tmp_path/'settings.ini').write_text('')
+    settings = Settings(root=tmp_path)
+    made = prepare(tmp_path/'data.jsonl', name='support', root=settings.folder('artifacts'))
+    def look(): return run_elm('run', 'subject', '--json', folder=tmp_path, SUBJECT='person-007').answer
+    def plan(answer):
+        read = json.loads((tmp_path/'workspace'/'runs'/answer['run']/'run.json').read_text(encoding='utf-8'))
+        return load(read['steps'][0]['outputs']['erasure_plan']['path'])
+    one, two = look(), look()
+    assert [s['state'] for a in (one, two) for s in a['steps']] == ['done', 'done']        # never from the cache
+    found = plan(one)
+    assert plan(two).digest == found.digest and found.json('plan.json')['rows'] > 0
+    assert found.json('plan.json')['steps'][0]['name'] == f'support@{made.short}'
+    certificate = erase('person-007', None, settings).json('erasure.json')
+    assert certificate['complete'], certificate['still_there']      # the plan and its notebook hold nothing of her
+    assert not find_subject('person-007', settings).holdings
+    assert not any(b'person-007' in p.read_bytes() for p in (tmp_path/'workspace').rglob('*') if p.is_file())
+    refused = run_elm('run', 'subject', folder=tmp_path, code=2, SUBJECT='').stderr
+    assert 'SUBJECT is not set' in refused
