@@ -19,7 +19,7 @@ _made = (r'(?P<made>@[A-Za-z0-9_][A-Za-z0-9_.]{1,29}|[A-Za-z0-9]{1,20}(?:[._-][A
 
 # %% ../../nbs/10_data/15_accounts.ipynb #e50ed18a
 _weak_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[\u4e00-\u9fff]{{2,8}}(?=[，,。.！!？?；;\s]|$)))')
-_chat = re.compile(r'^(?=[a-z0-9-]{1,20}[._]|[a-z]{2,20}[0-9])([a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,4})(?=[:：])', re.IGNORECASE | re.MULTILINE)
+_chat = re.compile(r'^(?=[a-z0-9-]{1,20}\.[a-z]|[a-z]{2,20}[0-9])([a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,4})(?=[:：] ?(?:[\w,\']+ [\w,\']+ \w|[\u4e00-\u9fff]{2}))', re.IGNORECASE | re.MULTILINE)
 _strong_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[A-Za-z][A-Za-z0-9._-]{{2,30}}(?![A-Za-z0-9_@])|[\u4e00-\u9fff]{{2,8}}(?=[，,。.！!？?；;\s]|$)))')
 _mention = re.compile(r'(?<![0-9A-Za-z_.@/\\])@[A-Za-z_][A-Za-z0-9_]{2,29}(?![A-Za-z0-9_@]|\.[A-Za-z])')
 _assigned = re.compile(r'[:=：][ \t"]*$|\b(?:is|was|as)[ \t]+$|[是为叫][ \t]*$')

@@ -109,7 +109,10 @@ def _known_pattern(known:tuple)->tuple:
     "One regular expression for all known values, and the kind of each."
     kinds = {' '.join(prepare(value).low.split()): kind for kind, value in known}
     words = alternatives(kinds).replace(r'\ ', r'\s{1,3}')
-    return re.compile(rf'(?<![0-9a-z\u00c0-\u024f])(?:{words})(?![0-9a-z\u00c0-\u024f])' if words else r'(?!)'), kinds
+    begin, end = rf'(?:(?<!{_latin})(?={_latin})|(?!{_latin}))', rf'(?:(?<={_latin})(?!{_latin})|(?<!{_latin}))'
+    return re.compile(f'{begin}(?:{words}){end}' if words else '(?!)'), kinds
+
+_latin = r'[0-9a-z\u00c0-\u024f]'  # only where a value itself ends so must a word end: 李雷3号楼 holds 李雷, annex does not hold ann
 
 def _search_known(text:str, known:tuple)->list[Span]:
     prepared, (pattern, kinds) = prepare(text), _known_pattern(known)

@@ -12,7 +12,7 @@ from ..core.errors import UserError
 from ..core.settings import get_settings
 from ..core.store import create_tables, engine, table
 from ..core.text import is_blank
-from ..data.privacy import redact
+from ..data.policy import log_masker
 
 # %% ../../nbs/90_review/00_ballots.ipynb #7cc0576c
 def deal(
@@ -59,8 +59,9 @@ def cast_vote(
     if is_blank(reviewer): raise UserError("a vote needs a reviewer: give your name first")
     if choice not in choices: raise UserError(f"choice {choice!r}: take one of {', '.join(choices)}")
     if left == right: raise UserError("both sides are the same version: compare two different ones")
-    row = dict(time=datetime.now(timezone.utc).isoformat(timespec='seconds'), model=model, item=item[:200], text=redact(text), left=left,
-               right=right, choice=choice, reviewer=reviewer.strip()[:200], reason=redact(reason))
+    mask = log_masker(settings)
+    row = dict(time=datetime.now(timezone.utc).isoformat(timespec='seconds'), model=model, item=item[:200], text=mask(text), left=left,
+               right=right, choice=choice, reviewer=reviewer.strip()[:200], reason=mask(reason))
     from sqlalchemy import insert
     with _database(settings).begin() as connection: return connection.execute(insert(_votes()), row).inserted_primary_key[0]
 
