@@ -53,9 +53,9 @@ def listed_names(
     "Return the longer names of a side in Latin letters, and places in both scripts."
     plain = lambda names: {n for n in names if len(n) > 2 and n[0].isupper() and n.replace("'", '').isalpha() and side_of(n) == side}
     given, family = (plain(n for c in locales for n in of(c)) for of in (given_names, surnames))
-    places = {p for s in ('city', 'country', 'region') for p in words_of(s, 'en')} | set(faker_lists('en_US', 'address', 'countries'))
-    places |= {p for s in ('city', 'country', 'province') for p in words_of(s, 'zh')}
-    places = {p for p in places if side_of(p) == side and len(p) > 1} - given
+    countries = {*words_of('country', 'en'), *words_of('country', 'zh'), *faker_lists('en_US', 'address', 'countries')}
+    places = {p for s, language in (('city', 'en'), ('region', 'en'), ('city', 'zh'), ('province', 'zh')) for p in words_of(s, language) if side_of(p) == side}
+    places = {p for p in places | countries if len(p) > 1} - given
     given -= set(words_of('also_word', 'en'))
     return dict(given=sorted(given), surname=sorted(family - given - places), place=sorted(places))
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['locales', 'read_sections', 'words_of', 'faker_lists', 'given_names', 'surnames', 'titled_names', 'repeated_names',
-           'reconsider', 'second_opinion']
+           'trim_name', 'reconsider', 'second_opinion']
 
 # %% ../../nbs/10_data/16_word_lists.ipynb #c7f638aa
 import re
@@ -79,7 +79,7 @@ def _titled()->tuple:
     names = '|'.join(sorted(set(words_of('surname', 'zh')), key=len, reverse=True))
     titles = _title.pattern.removesuffix('|姓')
     before = r'(?:^|(?<=[^\u4e00-\u9fff]|[告给找请和与跟叫是的让向问由对被把说系人见谢位客]))'
-    return (re.compile(rf'{before}({names})(?={titles})'), re.compile(rf'[敝贵我人]姓({names})(?![\u4e00-\u9fff])'),
+    return (re.compile(rf'{before}(?!班主任)({names})(?={titles})'), re.compile(rf'(?:[敝贵我人]|(?<![\u4e00-\u9fff]))姓({names})(?![\u4e00-\u9fff])'),
             re.compile(r"\b(?:Mr|Mrs|Ms|Miss|Dr|Prof)\b\.? ((?:[A-ZÀ-Þ][\w’'-]+)(?: [A-ZÀ-Þ][\w’'-]+){0,2})"))
 
 def titled_names(
@@ -114,15 +114,32 @@ def _parts(name:str)->list[str]:
     return [name, *(w for w in words if len(w) > 2 and w[0].isupper() and not w.isupper())] if words else []
 
 # %% ../../nbs/10_data/16_word_lists.ipynb #60dbd4c6
-_latin_then_han = re.compile(r"[^\W\d\u3000-\u9fff][^\u3000-\u9fff]*[^\W\d_\u3000-\u9fff](?=[\u4e00-\u9fff])")   # Li Ying-De in Li Ying-De说
+_noise = re.compile(r'[\d\s,;:.!?\uff0c\uff1b\uff1a\u3002\uff01\uff1f\u3001]+')
+_stop = re.compile(r'[;:!?\n\uff0c\uff1b\uff1a\u3002\uff01\uff1f\u3001]')
+_mixed = re.compile(r'([^\W\d_\u3000-\u9fff][^\u3000-\u9fff]*?)( ?)([\u4e00-\u9fff]+)$')
 
-def _foreign_start(name:str)->bool:
-    "Whether a Chinese name has a character too many before its surname, as 友 in 友雷骁."
-    listed = words_of('surname', 'zh')
-    return (len(name) in (3, 4) and all('\u4e00' <= c <= '\u9fff' for c in name) and name[0] not in listed and name[:2] not in listed
-            and (name[1] in listed[:300] or name[1:3] in listed) and name not in words_of('minority', 'zh') + words_of('western_given', 'zh'))
+def trim_name(
+    text:str,  # the whole text
+    start:int, # of a person's name
+    end:int,   # behind it
+)->tuple[int, int]: # where the name begins and ends
+    "Return a name's borders as surnames and punctuation have them."
+    if lead := _noise.match(text, start, end): start = lead.end()
+    if stop := _stop.search(text, start, end): end = stop.start()
+    name, listed = text[start:end], words_of('surname', 'zh')
+    if mixed := _mixed.fullmatch(name):
+        latin, blank, han = mixed.groups()
+        kept = next((n for n in (2, 1) if han[:n] in listed and len(han[:n]) == n), 0) if blank else 0
+        return start, start + (len(latin) + 1 + kept if kept else len(latin))
+    if not name or not all('\u4e00' <= c <= '\u9fff' for c in name): return start, end
+    if start and text[start - 1:start + 1] in listed and name[:2] not in listed: return start - 1, end
+    surname = name[1:2] in listed or name[1:3] in listed
+    foreign = len(name) in (3, 4) and name[0] not in listed and name[:2] not in listed and surname
+    return (start + 1 if foreign and not name.startswith(words_of('minority', 'zh') + words_of('western_given', 'zh')) else start), end
 
+# %% ../../nbs/10_data/16_word_lists.ipynb #972c42d5
 _capitalised = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][a-zà-ÿ]{2,}(?![\w-])")
+_alone = re.compile('(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{2,4}(?![\u4e00-\u9fff])')   # a run of its own, such as a signature
 _before, _behind = re.compile(r"([A-ZÀ-Þ][\w'’-]+) $"), re.compile(r" ([A-ZÀ-Þ][\w'’-]+)")
 
 def reconsider(
@@ -134,11 +151,12 @@ def reconsider(
     words = span.text.split()
     known = lambda w: w in names['given'] or w in names['surname']
     if span.type in ('PERSON', 'ORGANISATION') and span.text in names['place']: return replace(span, type='LOCATION', rule='tagger, listed place')
-    if span.type in ('LOCATION', 'ORGANISATION') and span.score < .93 and words[0] in names['given'] and all(map(known, words)):
+    if span.type in ('LOCATION', 'ORGANISATION') and span.score < .985 and words[0] in names['given'] and all(map(known, words)):
         span = replace(span, type='PERSON', rule='tagger, listed name')
-    if span.type == 'PERSON' and (glued := _latin_then_han.match(span.text)): return replace(span, end=span.start + glued.end(), text=glued[0])
-    if span.type == 'PERSON' and _foreign_start(span.text): return replace(span, start=span.start + 1, text=span.text[1:])
-    if span.type != 'PERSON' or not words[0][0].isascii(): return span
+    if span.type == 'PERSON':
+        start, end = trim_name(text, span.start, span.end)
+        if start < end: span = replace(span, start=start, end=end, text=text[start:end])
+    if span.type != 'PERSON' or span.text[0] >= '\u3000': return span
     before, behind = _before.search(text[max(0, span.start - 40):span.start]), _behind.match(text[span.end:span.end + 40])
     start = span.start - len(before[0]) if before and before[1] in names['given'] else span.start
     end = span.end + len(behind[0]) if behind and len(words) == 1 and known(behind[1]) else span.end
@@ -153,8 +171,11 @@ def second_opinion(
 )->list[Span]: # in order, without overlap
     "Return findings of the network and of the word lists together."
     spans = merge_spans([reconsider(text, s, names) for s in spans])
+    people = {part for s in spans if s.type == 'PERSON' and s.score >= .6 for part in _parts(s.text)}
+    spans = [replace(s, type='PERSON', rule='mentioned again') if s.type in ('LOCATION', 'ORGANISATION') and s.text in people else s for s in spans]
     free = lambda s: not any(t.start < s.end and s.start < t.end for t in spans)
     spans += [s for s in titled_names(text) if free(s)]
     listed = (Span(*m.span(), 'PERSON', m[0], .6, 'listed name') for m in _capitalised.finditer(text) if m[0] in names['given'])
-    spans = merge_spans(spans + [s for s in listed if doubt[s.start:s.end].mean() > .1 and free(s)])
+    alone = (Span(*m.span(), 'PERSON', m[0], .6, 'listed surname') for m in _alone.finditer(text) if {m[0][:1], m[0][:2]} & set(words_of('surname', 'zh')))
+    spans = merge_spans(spans + [s for s in (*listed, *alone) if doubt[s.start:s.end].mean() > (.1 if s.rule == 'listed name' else .35) and free(s)])
     return merge_spans(spans + repeated_names(text, spans))
