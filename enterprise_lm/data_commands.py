@@ -73,6 +73,12 @@ def _corpus(name:str):
     if found is None: raise unknown('corpus', name, dict.fromkeys(a.name for a in known), 'this workspace')
     return load(found, 'corpus')
 
+# %% ../nbs/98_data_commands.ipynb #3b4991c4
+def _named_source(name:str)->str:
+    "The folder of the corpus called `name`, or `name` itself when there is none."
+    try: return str(_corpus(name).path)
+    except UserError: return name
+
 # %% ../nbs/98_data_commands.ipynb #d6e7d64c
 @commands.command()
 @answered
@@ -197,7 +203,7 @@ def concepts_build(
 ):
     "Propose concepts from a corpus; what people edited stays."
     from enterprise_lm.data.concept_library import concepts_build as build
-    return build(corpus, output, minimum, limit), _show_terms
+    return build(_named_source(corpus), output, minimum, limit), _show_terms
 
 # %% ../nbs/98_data_commands.ipynb #80b0bdb5
 @concepts.command('query')
