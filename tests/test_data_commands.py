@@ -35,7 +35,7 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     assert {h['kind'] for h in answers['subject']['holdings']} == {'corpus', 'concepts'}  # the concepts quote its texts
     findings = [json.loads(line) for line in open(workspace/'masked.csv.findings.jsonl')]
     assert set(findings[0]) == {'id', 'start', 'end', 'type', 'text_sha256', 'score', 'rule'}
-    clusters = [json.loads(line) for line in open(workspace/'thin.csv.clusters.jsonl')]
+    clusters = [json.loads(line) for line in open(workspace/answers['dedupe']['clusters_file'])]
     assert clusters and set(clusters[0]) == {'kept', 'dropped', 'similarity'}
 
 
