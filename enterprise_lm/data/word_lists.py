@@ -177,5 +177,5 @@ def second_opinion(
     spans += [s for s in titled_names(text) if free(s)]
     listed = (Span(*m.span(), 'PERSON', m[0], .6, 'listed name') for m in _capitalised.finditer(text) if m[0] in names['given'])
     alone = (Span(*m.span(), 'PERSON', m[0], .6, 'listed surname') for m in _alone.finditer(text) if {m[0][:1], m[0][:2]} & set(words_of('surname', 'zh')))
-    spans = merge_spans(spans + [s for s in (*listed, *alone) if doubt[s.start:s.end].mean() > (.1 if s.rule == 'listed name' else .35) and free(s)])
+    spans = merge_spans(spans + [s for s in (*listed, *alone) if doubt[s.start:s.end].mean() > (.1 if s.rule == 'listed name' else .2) and free(s)])
     return merge_spans(spans + repeated_names(text, spans))
