@@ -27,10 +27,10 @@ def source_digest(
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #33fd9afa
 def library_digest()->str: # 64 hex digits
-    "Return the digest of the library's modules and the versions of what they build on; 20 ms, so never remembered."
+    "Return the digest of the library's modules, word lists and weights, and the versions of what they build on; 20 ms, so never remembered."
     package = Path(enterprise_lm.__file__).parent
-    return data_digest([{p.relative_to(package).as_posix(): file_digest(p) for p in sorted(package.rglob('*.py'))},
-                        environment()])
+    files = (p for kind in ('*.py', 'data/*/*.*') for p in package.rglob(kind) if 'samples' not in p.parts[-3:])
+    return data_digest([{p.relative_to(package).as_posix(): file_digest(p) for p in sorted(set(files))}, environment()])
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #61f22279
 def settings_digest(
