@@ -8,6 +8,7 @@ import pytest
 from enterprise_lm.core.artifact import draft
 from enterprise_lm.core.settings import get_settings
 from enterprise_lm.data.corpus import Corpus, prepare
+from enterprise_lm.data.labels import list_labels
 from enterprise_lm.models.family import save_model
 from enterprise_lm.models.tfidf import TfidfClassifier
 from enterprise_lm.release.registry import promote, register, versions
@@ -101,7 +102,7 @@ def stays_here(page): return all(re.match(r'(https?://127\.0\.0\.1:\d+/|ws://127
 
 
 def keep(page, name, tmp_path):
-    folder = root/'docs' if os.environ.get('ELM_KEEP_SCREENSHOTS') == '1' and name in ('app', 'app_compare') else tmp_path
+    folder = root/'docs' if os.environ.get('ELM_KEEP_SCREENSHOTS') == '1' and name in ('app', 'app_compare', 'app_label') else tmp_path
     page.screenshot(path=str(folder/f'{name}.png'), full_page=True)
     assert (folder/f'{name}.png').stat().st_size < 300_000
 
@@ -162,6 +163,72 @@ def test_two_reviewers_at_once_one_on_a_phone_in_chinese(running, browser, tmp_p
     counted = [(v['reviewer'], v['choice']) for v in list_votes('intent', running.workspace) if v['reviewer'] != 'Ada']
     assert counted == [('Noor', 'right'), ('李云', 'right'), ('Noor', 'tie'), ('李云', 'tie')]
     assert stays_here(desk) and stays_here(phone)
+
+
+def desk(page, who, task, labels=''):
+    "Start labelling; returns the text shown."
+    page.get_by_role('tab').nth(2).click()
+    page.locator('#label_annotator input, #label_annotator textarea').fill(who)
+    page.locator('#label_task input, #label_task textarea').fill(task)
+    if labels:
+        page.locator('#label_rules button').first.click()
+        page.locator('#label_guidelines textarea').fill('<img src=x onerror="document.title=1"> 看语气，不看内容')
+        page.locator('#label_labels textarea').fill(labels)
+    page.locator('#label_start').click()
+    page.locator('#label_sheet').wait_for()
+    return page.locator('#label_item textarea').input_value()
+
+
+def after(page, act):
+    "The next text, once an act has brought one."
+    before = page.locator('#label_item textarea').input_value()
+    act()
+    page.wait_for_function("before => document.querySelector('#label_item textarea')?.value !== before", arg=before)
+    return page.locator('#label_item textarea').input_value()
+
+
+def test_label_texts_with_buttons_and_keys(running, browser, tmp_path):
+    page, title = visit(browser, running.address), ''
+    page.get_by_role('tab').nth(2).click()
+    page.locator('#label_start').click()
+    page.locator('#label_standing').get_by_text('Give your name first').wait_for()
+    first = desk(page, 'Ada', 'tone', 'kind\n生气\n<b>neutral</b>')
+    title = page.title()
+    page.locator('#label_choice_3').get_by_text('3 · <b>neutral</b>').wait_for()
+    page.locator('#label_reason input, #label_reason textarea').fill('says please, write to ada@brightloom.example 2')
+    keep(page, 'app_label', tmp_path)
+    second = after(page, lambda: page.locator('#label_choice_2').click())
+    page.locator('#label_item').click(position=dict(x=5, y=2))
+    third = after(page, lambda: page.keyboard.press('3'))
+    fourth = after(page, lambda: page.locator('#label_skip').click())
+    assert after(page, lambda: page.locator('#label_back').click()) == second
+    assert after(page, lambda: page.locator('#label_choice_1').click()) not in (first, second, third)
+    page.locator('#label_standing').get_by_text('You have labelled 2').wait_for()
+    stored = list_labels(task='tone', settings=running.workspace)
+    assert [(r['label'], r['annotator']) for r in stored] == [('生气', 'Ada'), ('<b>neutral</b>', 'Ada'), ('kind', 'Ada')]
+    assert stored[1]['item'] == stored[2]['item'] and stored[0]['reason'].startswith('says please') and 'ada@' not in stored[0]['reason']
+    page.locator('#label_export').click()
+    page.locator('#label_file a').first.wait_for()
+    with page.expect_download() as found: page.locator('#label_file a').first.click()
+    rows = [json.loads(line) for line in Path(found.value.path()).read_text(encoding='utf-8').splitlines()]
+    assert {(r['text'], r['label']) for r in rows} == {(first, '生气'), (second, 'kind')} and 'Ada' not in str(rows)
+    assert page.title() == title and stays_here(page) and fourth
+
+
+def test_two_annotators_meet_on_the_same_texts_one_in_chinese_from_a_list(running, browser, tmp_path):
+    left, phone = visit(browser, running.address), visit(browser, running.address, 'zh-CN', 390, 844)
+    texts = [desk(page, who, 'intent') for page, who in ((left, 'Noor'), (phone, '李云'))]
+    assert texts[0] == texts[1] and not left.locator('#label_choice_1').is_visible()
+    for page, name in ((left, 'refund_status'), (phone, 'cancel_order')):
+        page.locator('#label_choice input').fill(name[:6])
+        page.get_by_role('option', name=name).click()
+        after(page, lambda: page.locator('#label_give').click())
+    phone.locator('#label_standing').get_by_text('需要 10 条由两人标注的文本').wait_for()
+    keep(phone, 'phone_label', tmp_path)
+    assert phone.evaluate('document.documentElement.scrollWidth') <= 390
+    stored = list_labels(task='intent', settings=running.workspace)
+    assert {(r['annotator'], r['label']) for r in stored} == {('Noor', 'refund_status'), ('李云', 'cancel_order')} and len({r['item'] for r in stored}) == 1
+    assert stays_here(left) and stays_here(phone)
 
 
 def test_what_is_missing_is_said(running, browser, tmp_path):

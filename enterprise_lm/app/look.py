@@ -45,7 +45,7 @@ styles = '''
 .gradio-container {width: 100% !important; max-width: 960px !important; margin: 0 auto !important}
 .form {gap: 1rem !important; background: none !important; box-shadow: none !important}
 .note p {color: var(--body-text-color-subdued); margin: 0}
-#empty, #compare_missing {border-left: 4px solid var(--color-accent);
+#empty, #compare_missing, #label_missing {border-left: 4px solid var(--color-accent);
   padding: .6rem .9rem; background: var(--background-fill-secondary); border-radius: 4px}
 .answer textarea {font-size: 1.15rem !important; font-weight: 600}
 .item textarea {font-size: 1.05rem !important}

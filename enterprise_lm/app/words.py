@@ -10,7 +10,7 @@ from fastcore.basics import patch
 
 # %% ../../nbs/95_app/00_words.ipynb #4bc3fe2c
 texts = dict( # key: (English, Chinese); labels and buttons
-    about=("Try a released model, or compare two of its versions without knowing which is which.", "试用已发布的模型，或在不知道版本的情况下比较两个版本的回答。"),
+    about=("Try a released model, compare two of its versions without knowing which is which, or label texts.", "试用已发布的模型，在不知道版本的情况下比较两个版本的回答，或标注文本。"),
     model=("Model", "模型"), tab_try=("Try", "试用"), tab_compare=("Compare", "盲评"),
     text=("Text", "文本"), text_hint=("Type or paste a text, in English or Chinese", "输入或粘贴一段中文或英文文本"),
     ask=("Ask the model", "提交"), examples=("Examples", "示例"), label=("Label and confidence", "类别与置信度"),
@@ -49,6 +49,31 @@ texts |= dict( # where the reviewer stands
     standing_own=("Your votes on this pair: **{votes:,}**. This text is your own.", "您对这两个版本的投票：**{votes:,}** 票。当前是您自己的文本。"),
     searching=("Looking for a text on which the versions differ", "正在寻找两个版本回答不同的文本"),
     no_ballot=("There is nothing to vote on yet: give your name and press Start.", "还没有可投票的内容：请填写姓名并点击“开始”。"))
+
+# %% ../../nbs/95_app/00_words.ipynb #1f200522
+texts |= dict( # labelling: labels and buttons
+    tab_label=("Label", "标注"), annotator=("Your name", "您的姓名"), annotator_hint=("It is stored with your labels", "将与您的标注一起保存"),
+    corpus=("Corpus", "语料"), label_task=("Task", "任务"), label_task_hint=("e.g. intent", "例如：意图"),
+    rules=("Guidelines and labels", "标注规范与类别"), rules_text=("Guidelines", "标注规范"), rules_hint=("How to decide when in doubt", "遇到疑难时如何判断"),
+    rules_labels=("Labels, one a line", "类别，每行一个"), rules_save=("Save as a new version", "保存为新版本"),
+    label_start=("Start", "开始"), label_choice=("Label", "类别"), label_give=("Save this label", "保存类别"),
+    skip=("Skip", "跳过"), back=("Correct my last label", "修改上一条标注"), export=("Export labels", "导出标注"), exported_file=("Labels, as jsonl", "标注文件（jsonl）"))
+
+texts |= dict( # labelling: whole sentences
+    label_nameless=("Give your name first: every label is stored with one.", "请先填写姓名：每条标注都会记录标注人。"),
+    label_taskless=("Say which task you label for, such as intent.", "请填写标注任务，例如：意图。"),
+    label_few=("A task needs two labels or more: write them under Guidelines and labels, one a line.", "一个任务至少需要两个类别：请在“标注规范与类别”中填写，每行一个。"),
+    no_corpus=("That corpus is not in this workspace any more: choose another one, or reload this page.", "此语料已不在工作区：请选择其他语料，或刷新本页。"),
+    no_corpora=("**There is no corpus to label yet.** Run `elm prepare` on your files, then reload this page.", "**还没有可标注的语料。** 请先用 `elm prepare` 处理您的文件，然后刷新本页。"),
+    no_sheet=("There is nothing to label yet: give your name and press Start.", "还没有可标注的内容：请填写姓名并点击“开始”。"),
+    no_choice=("Choose a label first.", "请先选择一个类别。"),
+    nothing_to_correct=("You have not labelled anything here yet.", "您在这里还没有标注。"),
+    all_labelled=("Thank you, that was the last one: nothing is left to label here.", "谢谢，这是最后一条：这里没有待标注的文本了。"),
+    rules_saved=("Saved as version {version}. Labels given from now on are stored with it.", "已保存为第 {version} 版，此后的标注将记录该版本。"),
+    label_standing=("You have labelled **{own:,}**; **{items:,}** of {all:,} texts have a label. {agreement}", "您已标注 **{own:,}** 条；{all:,} 条文本中有 **{items:,}** 条已标注。{agreement}"),
+    agreement_is=("Agreement so far: **{value:.2f}** ({low:.2f} to {high:.2f}, Krippendorff's alpha on {items:,} texts).", "目前的一致性：**{value:.2f}**（{low:.2f} 至 {high:.2f}，{items:,} 条文本的 Krippendorff α）。"),
+    agreement_open=("Agreement can be told from {wanted} texts with labels of two people; {items:,} so far.", "需要 {wanted} 条由两人标注的文本才能计算一致性；目前 {items:,} 条。"),
+    exported=("{rows:,} labelled texts, ready for `elm prepare`. Annotators are written as keyed hashes.", "{rows:,} 条已标注文本，可直接用于 `elm prepare`。标注人以密钥哈希表示。"))
 
 # %% ../../nbs/95_app/00_words.ipynb #fdcfb660
 def reader_language(
