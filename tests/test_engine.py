@@ -92,13 +92,13 @@ def test_a_worker_that_dies_is_one_sentence(tmp_path):
 def test_killed_half_way_and_started_again(tmp_path):
     data, home = tmp_path/'data', tmp_path/'home'
     data.mkdir()
-    for f in range(6): (data/f'{f}.jsonl').write_text(''.join(f'{{"text": "file {f}: message {i} says the lamp number {i * 7 + f} is dark again, 灯坏了 {i}"}}\n' for i in range(400)))
+    for f in range(6): (data/f'{f}.jsonl').write_text(''.join(f'{{"text": "file {f}: message {i} says the lamp number {i * 7 + f} is dark again, 灯坏了 {i}"}}\n' for i in range(1500)))
     environment = dict(os.environ, PYTHONPATH=here, ELM_WORKSPACE__HOME=str(home))
     run = lambda **more: subprocess.Popen([sys.executable, '-c', killed, data, tmp_path/'root'], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, **more)
     process = run()
     deadline = time.time() + 60
-    while time.time() < deadline and not list((home/'cache'/'prepare').glob('*.json')): time.sleep(.02)
-    workers = workers_of(process.pid)
+    workers = []
+    while time.time() < deadline and not (workers and list((home/'cache'/'prepare').glob('*.json'))): time.sleep(.01); workers = workers_of(process.pid)
     process.kill(); process.wait()
     assert workers and not list((tmp_path/'root'/'corpus').glob('[!.]*'))
     deadline = time.time() + 10
