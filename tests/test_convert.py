@@ -19,14 +19,14 @@ rows = st.lists(st.fixed_dictionaries(dict(text=odd), optional=dict(label=odd, i
 def read(path): return [r.values for o in open_sources(path) for r in o.records if not r.reason]
 
 
-@settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows, st.sampled_from(targets))
 def test_text_label_and_id_come_back(tmp_path_factory, data, format):
     folder = tmp_path_factory.mktemp('round')
     output, keep = folder/('out' if format == 'md' else f'out.{format}'), 'text' if format == 'txt' else ''
     try: done = convert(data, output, to=format, keep=keep)
     except UserError as error: assert '\n' not in str(error) and not output.exists(); return
-    held = [r for r in data if not any('\0' in v for v in r.values())]
+    held = [r for r in data if not any('\0' in v for k, v in r.items() if not keep or k == keep)]  # what is not kept cannot harm
     if format in ('txt', 'md', 'mbox'): held = [r for r in held if not is_blank(r['text']) and not (format == 'txt' and set('\r\n') & set(r['text'])) and not (format == 'md' and '\r' in r['text'])]
     held = [r for r in held if not all(is_blank(v) for v in r.values())]
     assert done['rows'] == len(held) and done['rows'] + done['rejected'] + done['blank'] == len(data), f'{format} {ascii(data)} {done["rows"]}'
