@@ -27,6 +27,11 @@ def output_format(
                         f"{', '.join('.' + f for f in writable)}")
     return format
 
+# %% ../../nbs/10_data/44_writing.ipynb #860db736
+def _draft(path:Path)->Path:
+    "A name beside `path` that nobody else uses and that says whose it is."
+    return path.with_name(f'.{path.name}.{os.getpid()}-{secrets.token_hex(4)}')
+
 def _sweep(path:Path):
     "Remove drafts of `path` that processes left when they were killed."
     for draft in path.parent.glob(f'.{glob.escape(path.name)}.*-????????'):
@@ -35,13 +40,14 @@ def _sweep(path:Path):
         except ProcessLookupError: draft.unlink(missing_ok=True)
         except (ValueError, OverflowError, PermissionError): pass
 
+# %% ../../nbs/10_data/44_writing.ipynb #e5d7175a
 @contextmanager
 def replacing(
     *paths, # files to write
 ): # a list of paths to write to instead
     "Yield drafts beside `paths` that take their names when the block ends well; a full disk is a `WorkError`."
     paths = [Path(p) for p in paths]
-    drafts = [p.with_name(f'.{p.name}.{os.getpid()}-{secrets.token_hex(4)}') for p in paths]
+    drafts = [_draft(p) for p in paths]
     try:
         for path in paths: path.parent.mkdir(parents=True, exist_ok=True); _sweep(path)
         yield drafts
@@ -53,7 +59,7 @@ def replacing(
     finally:
         for draft in drafts: draft.unlink(missing_ok=True)
 
-# %% ../../nbs/10_data/44_writing.ipynb #75d35c81
+# %% ../../nbs/10_data/44_writing.ipynb #be4e466c
 _kinds = {str: 'string', int: 'int64', float: 'float64', bool: 'bool'}
 
 class Columns:
@@ -69,11 +75,16 @@ class Columns:
 
     @property
     def kinds(self)->dict: # {column: 'string', 'int64', 'float64', 'bool' or 'json'}
-        def kind(found):
-            if len(found) == 1: return next(iter(found))
-            return 'float64' if found == {'int64', 'float64'} else 'json' if found else 'string'
-        return {name: kind(found) for name, found in self.seen.items()}
+        "One kind for each column."
+        return {name: _common_kind(found) for name, found in self.seen.items()}
 
+# %% ../../nbs/10_data/44_writing.ipynb #64288cae
+def _common_kind(found:set)->str:
+    "The kind that holds values of all the kinds `found`."
+    if len(found) == 1: return next(iter(found))
+    return 'float64' if found == {'int64', 'float64'} else 'json' if found else 'string'
+
+# %% ../../nbs/10_data/44_writing.ipynb #4445b309
 def cell(
     value, # anything a row may hold
 )->str: # '' for None
@@ -81,19 +92,23 @@ def cell(
     if value is None: return ''
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
-# %% ../../nbs/10_data/44_writing.ipynb #e5d7175a
+# %% ../../nbs/10_data/44_writing.ipynb #e4eec204
 def _write_delimited(rows, path, columns, delimiter):
+    "Write a header and one line of cells a row."
     with open(path, 'w', encoding='utf-8', errors='backslashreplace', newline='') as file:
         out = csv.writer(file, delimiter=delimiter, lineterminator='\n')
         out.writerow(columns)
         for row in rows: out.writerow([cell(row.get(c)) for c in columns])
 
 def _write_lines(rows, path):
+    "Write one JSON object a line."
     with open(path, 'wb') as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n')
 
+# %% ../../nbs/10_data/44_writing.ipynb #a76b494c
 def _write_texts(rows, path, text):
+    "Write the column `text`, one a line."
     with open(path, 'w', encoding='utf-8', newline='') as file:
         for number, row in enumerate(rows, 1):
             line = cell(row.get(text))
@@ -102,21 +117,26 @@ def _write_texts(rows, path, text):
                                 f"line: write .jsonl or .csv instead")
             file.write(line + '\n')
 
-# %% ../../nbs/10_data/44_writing.ipynb #a8465484
+# %% ../../nbs/10_data/44_writing.ipynb #5ea25a41
+def _arrow_column(rows:list[dict], name:str, kind:str, type):
+    "The column `name` of some rows as an Arrow array of `type`."
+    import pyarrow as arrow
+    values = [r.get(name) for r in rows]
+    if kind == 'json': values = [v if v is None else cell(v) for v in values]
+    return arrow.array(values, type)
+
 def _write_parquet(rows, path, kinds):
+    "Write the columns `kinds`, a group of ten thousand rows after another."
     import pyarrow as arrow
     import pyarrow.parquet as parquet
     types = {n: arrow.string() if k == 'json' else arrow.type_for_alias(k) for n, k in kinds.items()}
     schema, rows = arrow.schema(list(types.items())), iter(rows)
-    def column(batch, name, kind):
-        values = [r.get(name) for r in batch]
-        if kind == 'json': values = [v if v is None else cell(v) for v in values]
-        return arrow.array(values, schema.field(name).type)
     with parquet.ParquetWriter(path, schema) as out:
         while batch := list(islice(rows, 10_000)):
-            out.write_batch(arrow.RecordBatch.from_arrays([column(batch, n, k) for n, k in kinds.items()],
-                                                          schema=schema))
+            arrays = [_arrow_column(batch, n, k, types[n]) for n, k in kinds.items()]
+            out.write_batch(arrow.RecordBatch.from_arrays(arrays, schema=schema))
 
+# %% ../../nbs/10_data/44_writing.ipynb #eb01cdf7
 def write_rows(
     rows:Iterable[dict], # rows, read once
     path,                # where to write
