@@ -115,8 +115,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'enterprise_lm/app/label_desk.py'),
                                               'enterprise_lm.app.label_desk.Sheet': ( '95_app/label_desk.html#sheet',
                                                                                       'enterprise_lm/app/label_desk.py'),
-                                              'enterprise_lm.app.label_desk._people': ( '95_app/label_desk.html#_people',
-                                                                                        'enterprise_lm/app/label_desk.py'),
                                               'enterprise_lm.app.label_desk.label_lines': ( '95_app/label_desk.html#label_lines',
                                                                                             'enterprise_lm/app/label_desk.py'),
                                               'enterprise_lm.app.label_desk.required': ( '95_app/label_desk.html#required',

@@ -10,19 +10,21 @@ import hashlib, html
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from fastcore.basics import patch
 from ..core.artifact import Artifact, load
 from ..core.text import count_words, shorten
 from .duplicates import explain
 from .privacy import redact
-from .quality import length_step, total_variation
+from .quality_parts import length_step, total_variation
 
-# %% ../../nbs/10_data/57_changes.ipynb #f497ea4f
-_other = ('language', 'subject', 'licence', 'group', 'time', 'consent')
-
+# %% ../../nbs/10_data/57_changes.ipynb #2538ee28
 def _mark(value)->int:
+    "Eight bytes of a hash."
     return int.from_bytes(hashlib.blake2b(repr(value).encode('utf-8', 'surrogatepass'), digest_size=8).digest(),
                           'little')
+
+# %% ../../nbs/10_data/57_changes.ipynb #e1a912a2
+_other = ('language', 'subject', 'licence', 'group', 'time', 'consent')
 
 class _Version:
     "Hashes of the rows of one version, and counts."
@@ -34,17 +36,6 @@ class _Version:
             for batch in getattr(batches, 'to_batches', lambda: batches)(): self._add(side, batch.to_pydict())
             self.sides[side] = (start, self.rows)
 
-    def _add(self, side:str, columns:dict):
-        texts = columns['text']
-        for name in ('id', 'source', 'text', 'label'): self.marks[name].extend(map(_mark, columns[name]))
-        self.marks['side'].extend([_mark(side)] * len(texts))
-        self.marks['other'].extend(map(_mark, zip(*(columns.get(c, [None] * len(texts)) for c in _other))))
-        self.counts['label'].update(l for l in columns['label'] if l is not None)
-        self.counts['language'].update(l or 'und' for l in columns['language'])
-        self.counts['length'].update(length_step(count_words(t)) for t in texts)
-        self.counts['split'].update([side] * len(texts))
-        self.rows += len(texts)
-
     def column(self, name):
         import numpy as np
         return np.frombuffer(self.marks[name], np.uint64) if self.rows else np.zeros(0, np.uint64)
@@ -53,13 +44,26 @@ class _Version:
         "Side and number within it."
         return next((side, row - start) for side, (start, end) in self.sides.items() if start <= row < end)
 
-# %% ../../nbs/10_data/57_changes.ipynb #dbd98deb
+@patch
+def _add(self:_Version, side:str, columns:dict):
+    texts = columns['text']
+    for name in ('id', 'source', 'text', 'label'): self.marks[name].extend(map(_mark, columns[name]))
+    self.marks['side'].extend([_mark(side)] * len(texts))
+    self.marks['other'].extend(map(_mark, zip(*(columns.get(c, [None] * len(texts)) for c in _other))))
+    self.counts['label'].update(l for l in columns['label'] if l is not None)
+    self.counts['language'].update(l or 'und' for l in columns['language'])
+    self.counts['length'].update(length_step(count_words(t)) for t in texts)
+    self.counts['split'].update([side] * len(texts))
+    self.rows += len(texts)
+
+# %% ../../nbs/10_data/57_changes.ipynb #f497ea4f
 def _once(keys, rows):
     "Keys that occur once, sorted, and their rows."
     import numpy as np
     found, first, count = np.unique(keys[rows], return_index=True, return_counts=True)
     return found[count == 1], rows[first[count == 1]]
 
+# %% ../../nbs/10_data/57_changes.ipynb #d1d8002a
 def _match(a:_Version, b:_Version):
     "Rows of `a` and `b` that are the same row: by id, then by text, then by source."
     import numpy as np
@@ -74,6 +78,22 @@ def _match(a:_Version, b:_Version):
     return pairs[:, np.argsort(pairs[1])], left, right
 
 # %% ../../nbs/10_data/57_changes.ipynb #78d30006
+def _interval(a, b, seed:int)->tuple[float, float]:
+    "95 % interval of the distance of two arrays of counts."
+    import numpy as np
+    rng = np.random.default_rng(seed)
+    drawn = [rng.multinomial(int(c.sum()), c / c.sum(), 1000) / c.sum() for c in (a, b)]
+    low, high = np.percentile(abs(drawn[0] - drawn[1]).sum(1) / 2, [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)
+
+# %% ../../nbs/10_data/57_changes.ipynb #a5496229
+def _chi_square(a, b)->float:
+    "Probability of counts as different as these when nothing moved (Pearson 1900)."
+    import numpy as np
+    from scipy.stats import chi2_contingency
+    return float(f'{chi2_contingency(np.stack([a, b])).pvalue:.3g}') if len(a) > 1 else 1.
+
+# %% ../../nbs/10_data/57_changes.ipynb #83e302aa
 @dataclass(frozen=True)
 class Drift:
     "How far one distribution moved."
@@ -84,6 +104,12 @@ class Drift:
     chance:float    # distance that two samples of these sizes have by chance
     p:float         # of a chi-square test; 1 when there is nothing to test
     moved:dict      # {value: [share before, share after]}, the values that moved most
+
+def _moved(values, a, b, most:int=5)->dict:
+    "Shares before and after of the values that moved most."
+    shares = {v: [round(float(x / a.sum()), 4), round(float(y / b.sum()), 4)] for v, x, y in zip(values, a, b)}
+    first = sorted(shares, key=lambda v: (-abs(shares[v][0] - shares[v][1]), str(v)))[:most]
+    return {v: shares[v] for v in first if shares[v][0] != shares[v][1]}
 
 def measure_drift(
     what:str,        # name of the distribution
@@ -97,27 +123,10 @@ def measure_drift(
     values = sorted(before | after, key=str)
     a, b = (np.array([c[v] for v in values], float) for c in (before, after))
     if not a.sum() or not b.sum(): return Drift(what, 0., 0., 0., 0., 1., {})
-    rng = np.random.default_rng(seed)
-    drawn = [rng.multinomial(int(c.sum()), c / c.sum(), 1000) / c.sum() for c in (a, b)]
-    low, high = np.percentile(abs(drawn[0] - drawn[1]).sum(1) / 2, [2.5, 97.5])
-    shares = {v: [round(float(x / a.sum()), 4), round(float(y / b.sum()), 4)] for v, x, y in zip(values, a, b)}
-    most = sorted(shares, key=lambda v: (-abs(shares[v][0] - shares[v][1]), str(v)))[:5]
-    return Drift(what, round(distance, 4), round(float(low), 4), round(float(high), 4), round(chance, 4),
-                 _chi_square(a, b), {v: shares[v] for v in most if shares[v][0] != shares[v][1]})
+    low, high = _interval(a, b, seed)
+    return Drift(what, round(distance, 4), low, high, round(chance, 4), _chi_square(a, b), _moved(values, a, b))
 
-def _chi_square(a, b)->float:
-    "Probability of counts as different as these when nothing moved (Pearson 1900)."
-    import numpy as np
-    from scipy.stats import chi2_contingency
-    return float(f'{chi2_contingency(np.stack([a, b])).pvalue:.3g}') if len(a) > 1 else 1.
-
-# %% ../../nbs/10_data/57_changes.ipynb #a5496229
-def _drift_row(d:Drift)->str:
-    "One row of the table of drift."
-    moved = html.escape('; '.join(f'{v} {x:.1%} → {y:.1%}' for v, (x, y) in d.moved.items()))
-    cells = (d.what, f'{d.distance:.3f}', f'{d.low:.3f} to {d.high:.3f}', f'{d.chance:.3f}', f'{d.p:.2g}', moved)
-    return '<tr>' + ''.join(f"<td style='text-align:left'>{c}</td>" for c in cells) + '</tr>'
-
+# %% ../../nbs/10_data/57_changes.ipynb #d18917dc
 @dataclass(frozen=True)
 class Changes:
     "What happened between two versions; shows itself in a notebook."
@@ -133,32 +142,16 @@ class Changes:
     def same(self)->bool: return not any(self.counts[k] for k in ('added', 'removed', 'changed'))
     def to_dict(self)->dict: return asdict(self) | dict(same=self.same)
 
-    def _shown(self, s:dict)->str:
-        if 'text' in s['kind']: text = explain(s['before'], s['after'])._repr_html_()
-        else: text = html.escape(shorten(s['after'] or s['before'], 160))
-        labels = ' → '.join(dict.fromkeys(html.escape(str(s[k]))
-                                          for k in ('label_before', 'label_after') if s[k] is not None))
-        cells = ''.join(f'<td>{c}</td>' for c in (s['kind'], html.escape(s['id']), s['split'], labels))
-        return f"<tr>{cells}<td style='text-align:left'>{text}</td></tr>"
-
-    def _repr_html_(self):
-        counts = ', '.join(f"{k.replace('_', ' ')} {v:,}" for k, v in self.counts.items())
-        def head(*names): return '<tr>' + ''.join(f'<th>{n}</th>' for n in names) + '</tr>'
-        drift = head('drift', 'distance', '95 % interval', 'by chance', 'p', 'moved most') + ''.join(map(_drift_row,
-                                                                                                         self.drift))
-        rows = head('change', 'id', 'split', 'label', 'text') + ''.join(map(self._shown, self.samples))
-        title = f'<b>{html.escape(self.before)} → {html.escape(self.after)}</b><p>{counts}</p>'
-        return f'{title}<table>{drift}</table><table>{rows}</table>'
-
-# %% ../../nbs/10_data/57_changes.ipynb #8de965ac
-def _changed(a:_Version, b:_Version, pairs)->dict:
-    "{part: which pairs differ in it}."
-    return {part: a.column(part)[pairs[0]] != b.column(part)[pairs[1]] for part in ('text', 'label', 'side', 'other')}
-
+# %% ../../nbs/10_data/57_changes.ipynb #58fb51a1
 def _sample(kind:str, old:dict|None, new:dict|None, split:str)->dict:
     safe = lambda row, name: None if row is None or row[name] is None else redact(row[name][:2000])
     return dict(kind=kind, id=redact((new or old)['id']), split=split, before=safe(old, 'text'),
                 after=safe(new, 'text'), label_before=safe(old, 'label'), label_after=safe(new, 'label'))
+
+# %% ../../nbs/10_data/57_changes.ipynb #d566a038
+def _changed(a:_Version, b:_Version, pairs)->dict:
+    "{part: which pairs differ in it}."
+    return {part: a.column(part)[pairs[0]] != b.column(part)[pairs[1]] for part in ('text', 'label', 'side', 'other')}
 
 def _samples(a:_Version, b:_Version, fetch_a, fetch_b, pairs, parts:dict, left, right, most:int)->list[dict]:
     "The first rows of each kind of change."
@@ -173,6 +166,31 @@ def _samples(a:_Version, b:_Version, fetch_a, fetch_b, pairs, parts:dict, left, 
         kind = ' and '.join(words[p] for p in parts if parts[p][i])
         found.append(_sample(kind, fetch_a(old, m), fetch_b(new, n), old if old == new else f'{old} → {new}'))
     return found
+
+# %% ../../nbs/10_data/57_changes.ipynb #569ea4b7
+def _table(head, rows)->str:
+    return '<table><tr>' + ''.join(f'<th>{n}</th>' for n in head) + '</tr>' + ''.join(rows) + '</table>'
+
+def _drift_row(d:Drift)->str:
+    moved = html.escape('; '.join(f'{v} {x:.1%} → {y:.1%}' for v, (x, y) in d.moved.items()))
+    cells = (d.what, f'{d.distance:.3f}', f'{d.low:.3f} to {d.high:.3f}', f'{d.chance:.3f}', f'{d.p:.2g}', moved)
+    return '<tr>' + ''.join(f"<td style='text-align:left'>{c}</td>" for c in cells) + '</tr>'
+
+# %% ../../nbs/10_data/57_changes.ipynb #18ad189b
+def _sample_row(s:dict)->str:
+    if 'text' in s['kind']: text = explain(s['before'], s['after'])._repr_html_()
+    else: text = html.escape(shorten(s['after'] or s['before'], 160))
+    labels = ' → '.join(dict.fromkeys(html.escape(str(s[k]))
+                                      for k in ('label_before', 'label_after') if s[k] is not None))
+    cells = ''.join(f'<td>{c}</td>' for c in (s['kind'], html.escape(s['id']), s['split'], labels))
+    return f"<tr>{cells}<td style='text-align:left'>{text}</td></tr>"
+
+@patch
+def _repr_html_(self:Changes):
+    counts = ', '.join(f"{k.replace('_', ' ')} {v:,}" for k, v in self.counts.items())
+    title = f'<b>{html.escape(self.before)} → {html.escape(self.after)}</b><p>{counts}</p>'
+    drift = _table(('drift', 'distance', '95 % interval', 'by chance', 'p', 'moved most'), map(_drift_row, self.drift))
+    return title + drift + _table(('change', 'id', 'split', 'label', 'text'), map(_sample_row, self.samples))
 
 # %% ../../nbs/10_data/57_changes.ipynb #e81f4af9
 def compare_tables(
