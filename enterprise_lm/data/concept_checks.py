@@ -8,9 +8,23 @@ __all__ = ['above']
 # %% ../../nbs/10_data/76_concept_checks.ipynb #d3b9396c
 from fastcore.basics import patch
 from ..core.errors import UserError
-from .concepts import Library
+from .concepts import Concept, Library
 
-# %% ../../nbs/10_data/76_concept_checks.ipynb #3a7138ae
+# %% ../../nbs/10_data/76_concept_checks.ipynb #8b70a063
+def above(
+    concepts:dict, # {id: Concept}
+    id:str,        # one of them
+)->set[str]: # ids
+    "Return everything that stands above a concept, at any distance."
+    found, todo = set(), list(concepts[id].broader)
+    while todo:
+        up = todo.pop()
+        if up in found or up not in concepts: continue
+        found.add(up)
+        todo += concepts[up].broader
+    return found
+
+# %% ../../nbs/10_data/76_concept_checks.ipynb #406cbb46
 def _circle(concepts:dict)->list[str]:
     "Ids of a circle of broader concepts; empty when there is none."
     done = set()
@@ -22,36 +36,44 @@ def _circle(concepts:dict)->list[str]:
                 way.pop()
                 if path: done.add(path.popitem()[0])
             elif id in path: return list(path)[list(path).index(id):]
-            else: path[id] = None; way.append(iter(concepts[id].broader))
+            else:
+                path[id] = None
+                way.append(iter(concepts[id].broader))
     return []
 
-def above(
-    concepts:dict, # {id: Concept}
-    id:str,        # one of them
-)->set[str]: # ids
-    "Return everything that stands above a concept, at any distance."
-    found, todo = set(), list(concepts[id].broader)
-    while todo:
-        if (up := todo.pop()) not in found and up in concepts: found.add(up); todo += concepts[up].broader
+# %% ../../nbs/10_data/76_concept_checks.ipynb #d1b9eed5
+def _link_problems(library:Library, c:Concept)->list[str]:
+    "What is wrong with the links of a concept."
+    found = [f'{c.label!r}: {name} names {id}, which is not in the library; unlink it'
+             for name in ('broader', 'related') for id in getattr(c, name) if id not in library.concepts]
+    if c.id in c.broader + c.related: found.append(f'{c.label!r} is linked to itself; unlink it')
     return found
 
+def _label_problems(c:Concept)->list[str]:
+    "What is wrong with the labels of a concept."
+    found = [] if c.preferred else [f'{c.id} has no preferred label; give it one with rename()']
+    return found + [f'{c.label!r}: {label!r} is preferred and a synonym; take it out of the synonyms'
+                    for language, label in c.preferred.items() if label in c.synonyms.get(language, [])]
+
+def _both_problems(library:Library, c:Concept)->list[str]:
+    "What stands above a concept and beside it."
+    both = above(library.concepts, c.id) & set(c.related)
+    return [f'{c.label!r}: {library.concepts[id].label!r} is above it and related to it; unlink one'
+            for id in sorted(both)]
+
+# %% ../../nbs/10_data/76_concept_checks.ipynb #21d39d17
 @patch
 def problems(self:Library)->list[str]:
-    "Sentences about what does not hold together; empty for a sound library."
-    found = []
-    for c in self:
-        for name in ('broader', 'related'):
-            found += [f"{c.label!r}: {name} names {id}, which is not in the library; unlink it" for id in getattr(c, name) if id not in self.concepts]
-        if not c.preferred: found.append(f"{c.id} has no preferred label; give it one with rename()")
-        if c.id in c.broader + c.related: found.append(f"{c.label!r} is linked to itself; unlink it")
-        for l, label in c.preferred.items():
-            if label in c.synonyms.get(l, []): found.append(f"{c.label!r}: {label!r} is preferred and a synonym; take it out of the synonyms")
-        both = above(self.concepts, c.id) & {r.id for r in map(self.concepts.get, c.related) if r}
-        found += [f"{c.label!r}: {self.concepts[id].label!r} is above it and related to it; unlink one" for id in sorted(both)]
-    if circle := _circle(self.concepts): found.append(f"broader goes round in a circle: {' > '.join(self.concepts[i].label for i in circle + circle[:1])}; unlink one step")
+    "Return sentences about what does not hold together; none for a sound library."
+    found = [p for c in self for p in _link_problems(self, c) + _label_problems(c) + _both_problems(self, c)]
+    if circle := _circle(self.concepts):
+        way = ' > '.join(self.concepts[id].label for id in circle + circle[:1])
+        found.append(f'broader goes round in a circle: {way}; unlink one step')
     return found
 
 @patch
 def check(self:Library):
     "Raise `UserError` for the first problem."
-    if found := self.problems(): raise UserError(f'library {self.name}: {found[0]}' + (f' (and {len(found) - 1} more problems)' if found[1:] else ''))
+    found = self.problems()
+    more = f' (and {len(found) - 1} more problems)' if found[1:] else ''
+    if found: raise UserError(f'library {self.name}: {found[0]}{more}')
