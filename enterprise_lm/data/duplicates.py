@@ -52,13 +52,14 @@ class _Shingles:
         for start, size in zip(starts, sizes): self._file.seek(start); parts.append(self._file.read(size))
         return np.frombuffer(b''.join(parts), np.uint32)
 
-# %% ../../nbs/10_data/45_duplicates.ipynb #43df3d74
+# %% ../../nbs/10_data/45_duplicates.ipynb #9d1f7f64
 def _parts(sizes, limit:int=2_000_000):
     "Ends of runs whose sizes add up to about `limit`."
     import numpy as np
     block = np.cumsum(sizes) // limit
     return np.append(np.flatnonzero(block[1:] != block[:-1]) + 1, len(sizes))
 
+# %% ../../nbs/10_data/45_duplicates.ipynb #43df3d74
 def _similarities(store:_Shingles, first, second, threshold:float):
     "Jaccard's index of each pair of rows, 0 where the sizes rule out that it reaches `threshold`."
     import numpy as np
@@ -88,13 +89,14 @@ def _groups(keys):
     member = np.argsort(keys, kind='stable')
     return _together(keys[member], member)
 
-# %% ../../nbs/10_data/45_duplicates.ipynb #5bf28249
+# %% ../../nbs/10_data/45_duplicates.ipynb #c6c3d475
 def _leaders(group, member):
     "For each entry the first member of its group."
     import numpy as np
     first = np.flatnonzero(np.append(True, group[1:] != group[:-1]))
     return np.repeat(member[first], np.diff(np.append(first, len(group))))
 
+# %% ../../nbs/10_data/45_duplicates.ipynb #dfc95468
 def _alike(group, member, compare, rounds:int=50):
     "(first, second, similarity) of the pairs that `compare` finds alike, the leader of each group against its members."
     import numpy as np
@@ -117,6 +119,7 @@ def _claim(first, second, alike, owner, similarity):
     for a, b, share in zip(first[order].tolist(), second[order].tolist(), alike[order].tolist()):
         if owner[a] == a and owner[b] == b: owner[b], similarity[b] = a, share
 
+# %% ../../nbs/10_data/45_duplicates.ipynb #b9948d28
 def _inherit(compare, owner, similarity):
     "Hand texts whose keeper was claimed to the new keeper if they resemble it; free the others and return them."
     import numpy as np
@@ -127,6 +130,7 @@ def _inherit(compare, owner, similarity):
     similarity[orphans] = np.where(alike > 0, alike, 1.)
     return orphans[alike == 0]
 
+# %% ../../nbs/10_data/45_duplicates.ipynb #18fdf012
 def _settle(bands, compare):
     "(owner, similarity) of each text: itself when it is kept. Band by band, among the texts that nobody has claimed."
     import numpy as np
@@ -145,7 +149,7 @@ def _settle(bands, compare):
         waiting = freed
     return owner, similarity
 
-# %% ../../nbs/10_data/45_duplicates.ipynb #e98e0038
+# %% ../../nbs/10_data/45_duplicates.ipynb #9283604a
 class DuplicateIndex:
     "Texts seen so far, as sketches; `add` batches, then ask for `keepers` or `clusters`."
     def __init__(
@@ -160,22 +164,22 @@ class DuplicateIndex:
     def __len__(self): return len(self.ids)
     def __repr__(self): return f'{len(self):,} texts, copies from {self.threshold:g} common shingles'
 
-    def add(
-        self,
-        ids,        # one id a text, any values; None numbers the texts from 1
-        texts,      # the texts, or `Sketches` of them that another process has made
-        ranks=None, # one number a text: of two copies the one with the smaller number is kept, else the first
-    ):
-        "Take in a batch; raises `UserError` when the columns differ in length."
-        sketches = texts if isinstance(texts, Sketches) else sketch(texts, self.threshold)
-        ids = list(range(len(self) + 1, len(self) + len(sketches) + 1) if ids is None else ids)
-        ranks = [0.] * len(sketches) if ranks is None else list(ranks)
-        if not len(ids) == len(ranks) == len(sketches):
-            raise UserError(f"{len(sketches)} texts with {len(ids)} ids and {len(ranks)} ranks: give one of each a "
-                            f"text")
-        self.ids += ids
-        self._store.add(sketches)
-        self._prints.extend(sketches.fingerprints); self._ranks.extend(ranks); self._bands.extend(sketches.bands)
+@patch
+def add(
+    self:DuplicateIndex,
+    ids,        # one id a text, any values; None numbers the texts from 1
+    texts,      # the texts, or `Sketches` of them that another process has made
+    ranks=None, # one number a text: of two copies the one with the smaller number is kept, else the first
+):
+    "Take in a batch; raises `UserError` when the columns differ in length."
+    sketches = texts if isinstance(texts, Sketches) else sketch(texts, self.threshold)
+    ids = list(range(len(self) + 1, len(self) + len(sketches) + 1) if ids is None else ids)
+    ranks = [0.] * len(sketches) if ranks is None else list(ranks)
+    if not len(ids) == len(ranks) == len(sketches):
+        raise UserError(f"{len(sketches)} texts with {len(ids)} ids and {len(ranks)} ranks: give one of each a text")
+    self.ids += ids
+    self._store.add(sketches)
+    self._prints.extend(sketches.fingerprints); self._ranks.extend(ranks); self._bands.extend(sketches.bands)
 
 # %% ../../nbs/10_data/45_duplicates.ipynb #17d1da06
 @patch
@@ -230,10 +234,20 @@ def _steps(first:str, second:str, most:int=4000)->list[tuple]:
     steps = [(kind, ''.join(a[i:j]), ''.join(b[k:l])) for kind, i, j, k, l in steps]
     return steps + ([('cut', '', '')] if max(len(a), len(b)) > most else [])
 
+# %% ../../nbs/10_data/45_duplicates.ipynb #b54a1762
 def _shortened(text:str, context:int=40)->str:
     return text if len(text) <= 2 * context + 3 else f'{text[:context]} … {text[-context:]}'
 
-# %% ../../nbs/10_data/45_duplicates.ipynb #46c347ec
+def _marked(steps:list, removed:str, added:str, safe)->str:
+    "The texts as one, with `removed` and `added` as marks around what differs."
+    parts = []
+    for kind, old, new in steps:
+        if kind == 'cut': parts.append(' … (the rest is not shown)')
+        elif kind == 'equal': parts.append(safe(_shortened(old)))
+        else: parts += [mark.format(safe(_shortened(t))) for mark, t in ((removed, old), (added, new)) if t]
+    return ''.join(parts)
+
+# %% ../../nbs/10_data/45_duplicates.ipynb #a44d473b
 class Difference:
     "Two texts and what differs; shows itself in a notebook, `text` is plain."
     def __init__(self, first:str, second:str):
@@ -241,22 +255,11 @@ class Difference:
     def __repr__(self):
         places = sum(kind not in ('equal', 'cut') for kind, _, _ in self.steps)
         return f"{self.similarity:.2f} alike, {places} place{'s' * (places != 1)} differ{'s' * (places == 1)}"
-
-    def _marked(self, removed:str, added:str, safe)->str:
-        "The texts as one, with `removed` and `added` as marks around what differs."
-        parts = []
-        for kind, old, new in self.steps:
-            if kind == 'cut': parts.append(' … (the rest is not shown)')
-            elif kind == 'equal': parts.append(safe(_shortened(old)))
-            else: parts += [mark.format(safe(_shortened(t))) for mark, t in ((removed, old), (added, new)) if t]
-        return ''.join(parts)
-
     @property
-    def text(self)->str: return self._marked('[-{}-]', '{{+{}+}}', str)
+    def text(self)->str: return _marked(self.steps, '[-{}-]', '{{+{}+}}', str)
     def _repr_html_(self):
         removed, added = '<del style="background:#fdd">{}</del>', '<ins style="background:#dfd">{}</ins>'
-        shown = self._marked(removed, added, html.escape)
-        return f'<p><small>{self!r}</small><br>{shown}</p>'
+        return f'<p><small>{self!r}</small><br>{_marked(self.steps, removed, added, html.escape)}</p>'
 
 def explain(
     first:str,  # the text that is kept

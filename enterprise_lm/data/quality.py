@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..core.settings import get_settings
 from .privacy import redact
 from .quality_parts import Part, RowCounts, combine, length_step, length_steps, measure_parts
-from .quality_parts import is_odd, limits, total_variation  # still found here by who had them from here
+from .quality_parts import is_odd, limits, total_variation  # noqa: F401 (found here before)
 
 # %% ../../nbs/10_data/55_quality.ipynb #20e0da9c
 @dataclass(frozen=True)
