@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['roles', 'write_guidelines', 'list_guidelines', 'current_guidelines', 'label_tasks', 'store_label', 'list_labels',
-           'current_labels']
+           'newest_labels', 'current_labels']
 
 # %% ../../nbs/10_data/90_labels.ipynb #fcb57488
 import json
@@ -16,16 +16,17 @@ from ..core.store import create_tables, engine, table
 from ..core.text import is_blank
 from .privacy import redact
 
-# %% ../../nbs/10_data/90_labels.ipynb #09e8b168
+# %% ../../nbs/10_data/90_labels.ipynb #1a3f3c6b
 def _labels():
     "The table of labels, defined once."
     from sqlalchemy import Column, Integer, String, Text
-    wide = dict(nullable=False, index=True)
-    return table('labels', Column('id', Integer, primary_key=True), Column('item', String(200), **wide),
-                 Column('corpus', String(200), **wide), Column('task', String(200), **wide), Column('label', String(200), nullable=False),
-                 Column('annotator', String(200), nullable=False), Column('time', String(40), nullable=False), Column('reason', Text, nullable=False),
-                 Column('role', String(16), nullable=False), Column('guidelines', Integer, nullable=False))
+    def named(name): return Column(name, String(200), nullable=False, index=True)
+    def said(name, kind): return Column(name, kind, nullable=False)
+    return table('labels', Column('id', Integer, primary_key=True), named('item'), named('corpus'), named('task'),
+                 said('label', String(200)), said('annotator', String(200)), said('time', String(40)), said('reason', Text),
+                 said('role', String(16)), said('guidelines', Integer))
 
+# %% ../../nbs/10_data/90_labels.ipynb #8d446021
 def _guidelines():
     "The table of guidelines, defined once."
     from sqlalchemy import Column, Integer, String, Text
@@ -42,15 +43,17 @@ def _database(settings):
     except DBAPIError: create_tables(database)
     return database
 
-# %% ../../nbs/10_data/90_labels.ipynb #e8fc0088
+# %% ../../nbs/10_data/90_labels.ipynb #107b0c33
 def _name(value, what:str)->str:
     "`value` as a name to store; raises `UserError` for one that is empty, too long or unprintable."
     if not isinstance(value, str) or is_blank(value): raise UserError(f"a label needs {what}: give one that is not empty")
     value = value.strip()
     if len(value) > 200: raise UserError(f"{what} has {len(value):,} characters: give 200 at most")
-    if not all(c.isprintable() or category(c) == 'Zs' for c in value): raise UserError(f"{what} holds a character that cannot be printed: write it in letters, digits and signs")
+    if not all(c.isprintable() or category(c) == 'Zs' for c in value):
+        raise UserError(f"{what} holds a character that cannot be printed: write it in letters, digits and signs")
     return value
 
+# %% ../../nbs/10_data/90_labels.ipynb #e8fc0088
 def _prose(value, what:str, longest:int)->str:
     "What a person wrote, redacted, as every database takes it."
     value = str(value or '').replace('\0', '\ufffd').encode('utf-8', 'replace').decode()
@@ -70,7 +73,8 @@ def write_guidelines(
     "Store a new version of a task's guidelines and return its number; raises `UserError` for fewer than two labels."
     from sqlalchemy import insert
     labels = list(dict.fromkeys(_name(l, 'a name for each choice') for l in labels))
-    if len(labels) < 2: raise UserError(f"{len(labels)} label{'' if len(labels) == 1 else 's'} for task {task!r}: give two or more to choose from")
+    if len(labels) < 2:
+        raise UserError(f"{len(labels)} label{'' if len(labels) == 1 else 's'} for task {task!r}: give two or more to choose from")
     row = dict(task=_name(task, 'a task'), text=_prose(text, 'the guidelines', 100_000), labels=json.dumps(labels, ensure_ascii=False),
                author=_name(author, 'an author'), time=_now())
     with _database(settings).begin() as connection: made = connection.execute(insert(_guidelines()), row).inserted_primary_key[0]
@@ -88,6 +92,7 @@ def list_guidelines(
         rows = connection.execute(select(rules).where(rules.c.task == task).order_by(rules.c.id)).mappings().all()
     return [dict(row) | dict(version=n, labels=json.loads(row['labels'])) for n, row in enumerate(rows, 1)]
 
+# %% ../../nbs/10_data/90_labels.ipynb #962fc20b
 def current_guidelines(task:str, settings=None)->dict|None:
     "Return the newest version of a task's guidelines, or None."
     return (list_guidelines(task, settings) or [None])[-1]
@@ -100,6 +105,14 @@ def label_tasks(settings=None)->list[str]:
 # %% ../../nbs/10_data/90_labels.ipynb #913f1e40
 roles = ('annotator', 'adjudicator')
 
+def _row(item, corpus, task, label, annotator, reason, role)->dict:
+    "What was said, checked, as a row without its guidelines; raises `UserError`."
+    if role not in roles: raise UserError(f"role {str(role)[:40]!r}: take one of {', '.join(roles)}")
+    return dict(item=_name(item, 'an item'), corpus=_name(corpus, 'a corpus'), task=_name(task, 'a task'),
+                label=_name(label, 'a label to give'), annotator=_name(annotator, 'an annotator'), time=_now(),
+                reason=_prose(reason, 'the reason', 2000), role=role)
+
+# %% ../../nbs/10_data/90_labels.ipynb #8a1848e4
 def store_label(
     item:str,       # id of the row in the corpus
     corpus:str,     # name@digest of the corpus
@@ -111,13 +124,11 @@ def store_label(
     settings=None,  # Settings of the workspace
 )->int: # the row's id
     "Store one label at once and return its id; raises `UserError` for one that says nothing or that the guidelines do not know."
-    if role not in roles: raise UserError(f"role {str(role)[:40]!r}: take one of {', '.join(roles)}")
-    row = dict(item=_name(item, 'an item'), corpus=_name(corpus, 'a corpus'), task=_name(task, 'a task'), label=_name(label, 'a label to give'),
-               annotator=_name(annotator, 'an annotator'), time=_now(), reason=_prose(reason, 'the reason', 2000), role=role)
+    from sqlalchemy import insert
+    row = _row(item, corpus, task, label, annotator, reason, role)
     rules = current_guidelines(row['task'], settings)
     if rules and row['label'] not in rules['labels']:
         raise unknown('label', redact(row['label']), rules['labels'], f"the guidelines of {row['task']}")
-    from sqlalchemy import insert
     with _database(settings).begin() as connection:
         return connection.execute(insert(_labels()), row | dict(guidelines=rules['version'] if rules else 0)).inserted_primary_key[0]
 
@@ -135,11 +146,18 @@ def list_labels(
         if wanted: query = query.where(column == wanted)
     with _database(settings).connect() as connection: return [dict(row) for row in connection.execute(query).mappings()]
 
+# %% ../../nbs/10_data/90_labels.ipynb #2707ba2f
+def newest_labels(
+    rows, # as `list_labels` gives them, oldest first
+)->list[dict]: # one dict a label, in the order in which they were given
+    "Return the newest label of each annotator for each item, from all that were given."
+    newest = {(r['item'], r['corpus'], r['task'], r['annotator'], r['role']): r for r in rows}
+    return sorted(newest.values(), key=lambda r: r['id'])
+
 def current_labels(
     corpus:str='',  # name@digest; '' for all
     task:str='',    # name of the task; '' for all
     settings=None,  # Settings of the workspace
 )->list[dict]: # one dict a label, in the order in which they were given
     "Return the newest label of each annotator for each item."
-    newest = {(r['item'], r['corpus'], r['task'], r['annotator'], r['role']): r for r in list_labels(corpus, task, settings)}
-    return sorted(newest.values(), key=lambda r: r['id'])
+    return newest_labels(list_labels(corpus, task, settings))
