@@ -15,7 +15,6 @@ from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, file_digest, list_artifacts, load
 from ..core.errors import UserError, unknown
 from ..core.progress import note_progress
-from ..core.settings import get_settings
 from .card import corpus_card, plot_lengths, summarise
 from .checks import check_limits, check_rejected, drop_unlabelled, fates, findings, leave_overlap
 from .deciding import divide, drop_exact, drop_leaks, drop_near
@@ -29,6 +28,7 @@ from .privacy import redact
 from .read import label_names_of, odd_ids, open_rows
 from .sides import find_golden, find_sides, is_path, name_of, sides
 from .spill import Tally, spill, sweep_shards, take_stock
+from .subjects import settings_of
 
 # %% ../../nbs/10_data/70_corpus.ipynb #571c6640
 def _files(data, test, validation, **how)->list[tuple]:
@@ -43,10 +43,10 @@ def _bytes(source)->int:
     path = Path(str(source).partition('#')[0]).expanduser() if is_path(source) else None
     return 0 if path is None else sum(p.stat().st_size for p in (path.rglob('*') if path.is_dir() else [path]) if p.is_file())
 
-def _process_count(size:int, processes:int|None)->int:
+def _process_count(size:int, processes:int|None, settings)->int:
     "How many processes are worth their start."
     if processes is not None: return count_processes(processes)
-    return count_processes(get_settings().data.processes) if size > 20_000_000 else 1
+    return count_processes(settings.data.processes) if size > 20_000_000 else 1
 
 # %% ../../nbs/10_data/70_corpus.ipynb #f4acfc12
 def _check_read(index:Index, tally:Tally, files:list, strict:bool, limit:float)->int:
@@ -177,11 +177,13 @@ def prepare(
     processes:int|None=None, # worker processes; 0: one for each core; None: settings [data], and one for a small corpus
     engine:str='',        # 'local' or 'ray'; '': settings [data]
     cache:bool=False,     # keep what was made of each file, and take it up when the file is unchanged
+    settings=None,        # Settings; None: of the workspace that `root` belongs to, or of the working folder
 )->Artifact: # a corpus
     "Return a corpus made from `data`; raises `UserError` for what cannot be read, split or trusted."
+    settings = settings or settings_of(root)
     how = dict(text=text, label=label, group=group, columns=columns, format=format, encoding=encoding, label_names=label_names_of(label_names, data) or '')
-    return make_corpus(name or name_of(data), _files(data, test, validation, **how), preparation, how, train=train, seed=seed, strict=strict, overlap_words=overlap_words,
-                       rejected_limit=rejected_limit, root=root, split_by=split_by, processes=processes, engine=engine, cache=cache, size=_bytes(data))
+    return make_corpus(name or name_of(data), _files(data, test, validation, settings=settings, **how), preparation, how, train=train, seed=seed, strict=strict, overlap_words=overlap_words,
+                       rejected_limit=rejected_limit, root=root, split_by=split_by, processes=processes, engine=engine, cache=cache, size=_bytes(data), settings=settings)
 
 def _cache(settings)->Path:
     folder = settings.folder('cache')/'prepare'
@@ -197,20 +199,21 @@ def make_corpus(
     *, train=None, seed=None, strict=False, overlap_words=None, rejected_limit=.1, root=None, split_by='ratio', processes=None, engine='', cache=False, # as in `prepare`
     size:int=0,    # bytes of the files, where that is known
     parents=(),    # artifacts it is made from
+    settings=None, # Settings; None: as in `prepare`
 )->Artifact: # a corpus
     "Return a corpus made from opened files: what `prepare` and `merge` have in common."
-    settings = get_settings()
+    settings = settings or settings_of(root)
     train, seed = settings.data.train if train is None else train, settings.data.seed if seed is None else seed
     if not 0 < train < 1: raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
     preparation = get_preparation(preparation, settings)
     used = dict(train=train, seed=seed, overlap_words=overlap_words, split_by=split_by) | (how or {}) | dict(preparation=asdict(preparation))
-    work = dict(processes=_process_count(size, processes), engine=engine or settings.data.engine, cache=_cache(settings) if cache else None)
-    return _make(name, files, used, preparation, strict, rejected_limit, root, work, parents)
+    work = dict(processes=_process_count(size, processes, settings), engine=engine or settings.data.engine, cache=_cache(settings) if cache else None)
+    return _make(name, files, used, preparation, strict, rejected_limit, root or settings.folder('artifacts'), work, parents, settings)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #864502c7
-def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, rejected_limit:float, root, work:dict, parents)->Artifact:
+def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, rejected_limit:float, root, work:dict, parents, settings)->Artifact:
     "Read, decide and write, inside the draft of an artifact."
-    stages = stages_of(preparation)
+    stages = stages_of(preparation, settings)
     tail = (Keys(used['seed']),) + (SketchRows(preparation.near_duplicates),) * bool(preparation.near_duplicates)
     with draft('corpus', name, parents=parents, parameters=used, seed=used['seed'], root=root) as d:
         spilled = d.path/'spilled'; spilled.mkdir()

@@ -12,22 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
-from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from ..core.errors import UserError
-from ..core.settings import get_settings
 from ..core.text import is_blank
 from .files import Record, blank, source_path, text_lines
 from .privacy import redact
 from .sources import Opened, open_sources
-from .subjects import erased_subjects, subject_key
+from .subjects import subject_columns, subject_key, subject_marker
 
 # %% ../../nbs/10_data/30_read.ipynb #e2cf0351
 _usual = dict(
     text='text sentence content message query utterance question body review comment document title headline 文本 内容 正文 句子 问题 标题',
     label='label category intent class target topic sentiment 标签 类别 分类 意图',
-    id='id', language='language lang 语言', subject='subject subject_id customer_id user_id', licence='licence license', group='group',
+    id='id', language='language lang 语言', subject=' '.join(subject_columns), licence='licence license', group='group',
     time='time timestamp datetime created_at date 时间 日期', consent='consent 同意')
 row_columns = ('id', 'text', 'source', 'label', 'language', 'subject', 'licence', 'group', 'time', 'consent')
 
@@ -169,7 +167,6 @@ class FileRows:
     names:list|None = None            # names of labels that are ids
     mark:Callable = field(default=subject_key, repr=False) # what becomes of a subject
     options:dict = field(default_factory=dict) # how the file is read
-    erased:frozenset = field(default=frozenset(), repr=False) # marks of persons whose rows may not come back
     blank:int = 0                     # blank lines so far
 
     @property
@@ -177,15 +174,13 @@ class FileRows:
 
     def __iter__(self)->Iterator[tuple[dict, str]]:
         "Yield (values, '') or (dict(source, values), reason) for each row."
-        (which, stream), left_out = _which(self.opened.records, file=self.file, **self.which), 0
+        which, stream = _which(self.opened.records, file=self.file, **self.which)
         for record in stream:
             if record.reason == blank: self.blank += 1; continue
             values, reason = _row(record, which, self.names, self.mark)
             source = f'{self.file}:{record.row}'
-            if values.get('subject') in self.erased: left_out += 1
-            elif reason: yield dict(source=source, values=record.raw or _as_given(record, which, values)), reason
+            if reason: yield dict(source=source, values=record.raw or _as_given(record, which, values)), reason
             else: values['source'] = source; yield values, ''
-        if left_out: self.opened.notes.append(f'{left_out} row{"s" * (left_out > 1)} of persons who were erased left out')
 
 def _as_given(record:Record, which:dict, values:dict)->dict:
     "The values of a record, with the mark in the place of the person."
@@ -201,13 +196,13 @@ def open_rows(
     format:str='',           # as in `open_sources`
     encoding:str='utf-8',    # of text files
     label_names='',          # file (or list) of names, when labels are ids counted from 0
+    settings=None,           # Settings of the workspace that reads; those of the working folder when None
 )->list[FileRows]: # one for each file; nothing but the digests is read yet
     "Return the files behind `source` as streams of rows; raises `UserError` when there are none."
     cells = [c.strip() for c in columns.split(',')] if isinstance(columns, str) and columns else columns or None
-    names, settings = label_names_of(label_names, source), get_settings()
-    mark = lru_cache(maxsize=65536)(lambda value: subject_key(value, settings))
+    names, mark = label_names_of(label_names, source), subject_marker(settings)
     which, options = dict(text=text, label=label, group=group), dict(format=format, encoding=encoding, columns=cells)
-    return [FileRows(o, which, names, mark, options, erased_subjects(settings)) for o in open_sources(source, **options)]
+    return [FileRows(o, which, names, mark, options) for o in open_sources(source, settings=settings, **options)]
 
 # %% ../../nbs/10_data/30_read.ipynb #5a8c5907
 @dataclass

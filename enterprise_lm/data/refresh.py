@@ -14,6 +14,7 @@ from .corpus import Corpus, make_corpus, prepare
 from .preparation import get_preparation
 from .read import open_rows
 from .sides import name_of, sides
+from .subjects import settings_of
 
 # %% ../../nbs/10_data/72_refresh.ipynb #a0682aa0
 def corpus_versions(
@@ -68,14 +69,15 @@ def _parts(source, keep_splits:bool, root)->tuple:
     except UserError:
         if isinstance(source, str) and '@' in source and '/' not in source: raise
         corpus = None
-    if corpus is None: return None, [('train', rows) for rows in open_rows(source)]
+    settings = settings_of(root)
+    if corpus is None: return None, [('train', rows) for rows in open_rows(source, settings=settings)]
     found = []
     for side in Corpus(corpus).splits:
-        for rows in open_rows(f'{corpus.path}#{side}'):
+        for rows in open_rows(f'{corpus.path}#{side}', settings=settings):
             rows.opened.name = f'{corpus.name}@{corpus.short}/{side}'
             found.append((side if keep_splits else 'train', rows))
     golden = Corpus(corpus).golden
-    return corpus, found + ([('golden', rows) for rows in open_rows(golden)] if golden else [])
+    return corpus, found + ([('golden', rows) for rows in open_rows(golden, settings=settings)] if golden else [])
 
 def _check_schemas(corpora:list):
     "Raise `UserError` when some have labels and others have none."

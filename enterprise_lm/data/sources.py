@@ -17,6 +17,7 @@ from .databases import database_name, hub_records, hub_source, is_sql, saved_dat
 from .docstrings import docstring_files
 from .files import Record, find_files, records, skipped_files, source_path
 from .samples import is_sample, sample_records
+from .subjects import erased_subjects, record_subjects, subject_marker
 
 # %% ../../nbs/10_data/11_sources.ipynb #cd86b5db
 class _Counted:
@@ -113,6 +114,19 @@ def _open_path(source, **options)->list[Opened]:
     if any((path/f).is_file() for f in ('dataset_dict.json', 'state.json')): return _open_saved(path)
     return _open_files(source, **options)
 
+# %% ../../nbs/10_data/11_sources.ipynb #876e8c1e
+def _without_erased(opened:Opened, settings)->Opened:
+    "`opened` without the rows of persons who were erased; notes how many those were once all were read."
+    gone, mark, records = erased_subjects(settings), subject_marker(settings), opened.records
+    def kept():
+        left_out = 0
+        for record in records:
+            if gone.isdisjoint(record_subjects(record.values, mark)): yield record
+            else: left_out += 1
+        if left_out: opened.notes.append(f'{left_out} row{"s" * (left_out > 1)} of persons who were erased left out')
+    if gone: opened.records = kept()
+    return opened
+
 # %% ../../nbs/10_data/11_sources.ipynb #ebeda3aa
 def _named(source:str)->list[Opened]|None:
     "What a word with :// stands for; None for a path."
@@ -132,11 +146,16 @@ def open_sources(
     columns:list|None=None, # names of the cells of a csv, tsv or txt file without a header
     unit:str='document',    # of Markdown and HTML: 'document' or 'section'
     query:str='',           # one SELECT, when `source` is a database address without one
+    settings=None,          # Settings of the workspace that reads; those of the working folder when None
+    everybody:bool=False,   # rows of persons who were erased too
 )->list[Opened]: # one for each file, table or list of rows
     "Return `source` opened; raises `UserError` when there is nothing that can be read."
-    options = dict(format=format, encoding=encoding, columns=columns, unit=unit)
+    opened = _open(source, query, format=format, encoding=encoding, columns=columns, unit=unit)
+    return opened if everybody else [_without_erased(o, settings) for o in opened]
+
+def _open(source, query:str='', **options)->list[Opened]:
     if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
-        return [opened for s in source for opened in open_sources(s, **options)]
+        return [opened for s in source for opened in _open(s, **options)]
     if query and isinstance(source, str): return _open_sql(source, query)
     if isinstance(source, str | Path): return isinstance(source, str) and _named(source) or _open_path(source, **options)
     if not isinstance(source, Iterable) or isinstance(source, bytes): raise UserError(f"data is a {type(source).__name__}: give a path, a sample:// name or rows")
