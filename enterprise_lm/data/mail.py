@@ -20,7 +20,8 @@ from .encodings import guess_encoding, open_bytes
 from .files import Record
 
 # %% ../../nbs/10_data/03_mail.ipynb #fdd906ef
-_meant = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'gb_2312-80': 'gb18030', 'iso-8859-1': 'cp1252', 'us-ascii': 'utf-8', 'ascii': 'utf-8'}
+_meant = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'gb_2312-80': 'gb18030', 'iso-8859-1': 'cp1252',
+          'us-ascii': 'utf-8', 'ascii': 'utf-8'}
 
 def _decoded(data:bytes, charset:str|None)->str:
     "`data` as text, by the encoding a mail names, as UTF-8, or by a guess."
@@ -30,13 +31,17 @@ def _decoded(data:bytes, charset:str|None)->str:
         except (LookupError, UnicodeError): continue
     return data.decode(guess_encoding(data) or 'cp1252', 'replace')
 
+# %% ../../nbs/10_data/03_mail.ipynb #3b37f5b2
 def _words(value:str)->str:
     "A header's value in one line, encoded words decoded."
-    line = ' '.join(part.strip(' \t') for part in re.split(r'[\r\n]+', _decoded(value.encode('utf-8', 'surrogateescape'), None))).strip()
+    line = _decoded(value.encode('utf-8', 'surrogateescape'), None)
+    line = ' '.join(part.strip(' \t') for part in re.split(r'[\r\n]+', line)).strip()
     if '=?' not in line: return line
     try: parts = decode_header(line)
     except (email.errors.MessageError, ValueError): return line
-    return ''.join(p if isinstance(p, str) else _decoded(p, c) if c else p.decode('raw-unicode-escape', 'replace') for p, c in parts)
+    return ''.join(part if isinstance(part, str) else
+                   _decoded(part, charset) if charset else part.decode('raw-unicode-escape', 'replace')
+                   for part, charset in parts)
 
 def _header(message:Message, name:str)->str:
     "A header's words, '' when there is none."
@@ -47,45 +52,68 @@ def _leaves(message:Message)->list[Message]:
     "The parts of a message that are no containers; of alternatives not the page when there is plain text."
     if message.get_content_type() == 'message/rfc822' or not message.is_multipart(): return [message]
     found = [leaf for part in message.get_payload() if isinstance(part, Message) for leaf in _leaves(part)]
-    plain = message.get_content_type() == 'multipart/alternative' and any(p.get_content_type() == 'text/plain' for p in found)
-    return [p for p in found if not (plain and p.get_content_type() == 'text/html')]
+    kinds = [part.get_content_type() for part in found]
+    if message.get_content_type() != 'multipart/alternative' or 'text/plain' not in kinds: return found
+    return [part for part, kind in zip(found, kinds) if kind != 'text/html']
 
+# %% ../../nbs/10_data/03_mail.ipynb #a654f760
 def _content(message:Message)->tuple[str, list[str]]:
     "The text of a message and the names of its attachments."
     texts, names = [], []
     for part in _leaves(message):
         kind, name = part.get_content_type(), part.get_filename()
-        if kind == 'message/rfc822' or name or part.get_content_disposition() == 'attachment': names.append(_words(str(name or kind))); continue
-        if kind not in ('text/plain', 'text/html'): continue
-        text = _decoded(part.get_payload(decode=True) or b'', part.get_content_charset())
-        texts.append(html_text(text)[0] if kind == 'text/html' else text)
+        if kind == 'message/rfc822' or name or part.get_content_disposition() == 'attachment':
+            names.append(_words(str(name or kind)))
+        elif kind in ('text/plain', 'text/html'):
+            text = _decoded(part.get_payload(decode=True) or b'', part.get_content_charset())
+            texts.append(html_text(text)[0] if kind == 'text/html' else text)
     return '\n\n'.join(texts), names
 
-# %% ../../nbs/10_data/03_mail.ipynb #752391b0
+# %% ../../nbs/10_data/03_mail.ipynb #bafcbedd
 _quoted = re.compile(r'\s{0,3}[>＞|]')
-_begins = re.compile(r'\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b|在|于)')
-_attribution = re.compile(r'(?=.*[\d@<])\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b.{6,300}\b(?:wrote|schrieb|a écrit|escribió|ha scritto|escreveu|'
-                          r'schreef)\b.{0,99}|(?:在|于)?.{4,200}(?:写道|寫道|写到|編寫|编写))\s*[:：]\s*')
-_ruler = re.compile(r'\s*(?:[-_—]{3,}\s*(?:Original Message|Forwarded message|Ursprüngliche Nachricht|Message d.origine|原始邮件|原始郵件|'
-                    r'原邮件|转发邮件|轉寄郵件|回复的原邮件|回复的邮件|原始信件)\s*[-_—]{3,}|Begin forwarded message:)\s*', re.IGNORECASE)
+_ruler = re.compile(r'\s*(?:[-_—]{3,}\s*(?:Original Message|Forwarded message|Ursprüngliche Nachricht|'
+                    r'Message d.origine|原始邮件|原始郵件|原邮件|转发邮件|轉寄郵件|回复的原邮件|回复的邮件|原始信件)\s*[-_—]{3,}|'
+                    r'Begin forwarded message:)\s*', re.IGNORECASE)
 _block = re.compile(r'\s*[*]?(?:From|Von|De|发件人|寄件人|寄件者|發件人)[*]?\s*[:：]')
-_block_next = re.compile(r'\s*[*]?(?:Sent|Date|To|Subject|Cc|Gesendet|Datum|Envoyé|发送时间|發送時間|发送日期|日期|收件人|收件者|'
-                         r'主题|主題|主旨|时间|抄送)[*]?\s*[:：]')
+_block_next = re.compile(r'\s*[*]?(?:Sent|Date|To|Subject|Cc|Gesendet|Datum|Envoyé|发送时间|發送時間|发送日期|日期|收件人|'
+                         r'收件者|主题|主題|主旨|时间|抄送)[*]?\s*[:：]')
+
+def _following(lines:list[str], first:int, end:int)->str:
+    "The first line with text among lines `first` to `end`."
+    return next((line for line in lines[first:end] if line.strip()), '')
+
+def _is_ruler(lines:list[str], at:int)->bool:
+    "Whether everything below line `at` is quoted: a ruler, or the first two lines of a block of headers."
+    block = _block.match(lines[at]) and _block_next.match(_following(lines, at + 1, at + 4))
+    return bool(_ruler.fullmatch(lines[at]) or block)
+
+# %% ../../nbs/10_data/03_mail.ipynb #9e3ed8a3
+_begins = re.compile(r'\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b|在|于)')
+_attribution = re.compile(r'(?=.*[\d@<])\s*(?:(?:On|Am|Le|El|Il|Em|Op)\b.{6,300}\b(?:wrote|schrieb|a écrit|escribió|'
+                          r'ha scritto|escreveu|schreef)\b.{0,99}|(?:在|于)?.{4,200}(?:写道|寫道|写到|編寫|编写))\s*[:：]\s*')
+
+def _attribution_lines(lines:list[str], at:int)->int:
+    "How many lines the attribution has that begins on line `at`: 0, 1 or 2."
+    if _attribution.fullmatch(lines[at]): return 1
+    if at + 1 == len(lines) or not _begins.match(lines[at]): return 0
+    two = f'{lines[at].strip()} {lines[at + 1].strip()}'
+    marked = _quoted.match(_following(lines, at + 1, at + 4))
+    return 2 if len(two) < 500 and not marked and _attribution.fullmatch(two) else 0
+
+# %% ../../nbs/10_data/03_mail.ipynb #ab3472f5
+def _opens_quote(lines:list[str], at:int)->tuple[str, int]:
+    "'all' or 'marked' when a quotation begins on line `at` and '' when none does, and the lines of its attribution."
+    if len(lines[at]) > 400: return '', 0
+    if _is_ruler(lines, at): return 'all', 0
+    attribution = _attribution_lines(lines, at)
+    if not attribution: return '', 0
+    marked = _quoted.match(_following(lines, at + attribution, at + 12))
+    return 'marked' if marked else 'all', attribution
+
+# %% ../../nbs/10_data/03_mail.ipynb #787e1ab8
 _signs = re.compile(r'--\s?|\s*(?:Sent from my .{2,40}|Von meinem .{2,40} gesendet|发自我的.{1,30}|從我的.{1,30}|来自我的.{1,30}|'
                     r'发自.{0,10}(?:iPhone|手机|邮箱|客户端).{0,20}|Get Outlook for .{2,30})\s*', re.IGNORECASE)
 
-def _opens_quote(lines:list[str], at:int)->str:
-    "'all' when everything from line `at` on is quoted, 'marked' when only marked lines are, '' when none is."
-    line, following = lines[at], next((l for l in lines[at + 1:at + 4] if l.strip()), '')
-    if len(line) > 400: return ''
-    if _ruler.fullmatch(line) or _block.match(line) and _block_next.match(following): return 'all'
-    two = line.strip() + ' ' + (lines[at + 1].strip() if at + 1 < len(lines) and _begins.match(line) else '')
-    if (_attribution.fullmatch(line) or len(two) < 500 and _attribution.fullmatch(two) and not _quoted.match(following)):
-        ahead = next((l for l in lines[at + 1 + (not _attribution.fullmatch(line)):at + 12] if l.strip()), '')
-        return 'marked' if _quoted.match(ahead) else 'all'
-    return ''
-
-# %% ../../nbs/10_data/03_mail.ipynb #bafcbedd
 def split_message(
     text:str, # the text of a message
 )->tuple[str, str, str]: # written, quoted, signature
@@ -93,10 +121,9 @@ def split_message(
     lines, parts, place, skip = text.replace('\r\n', '\n').split('\n'), ([], [], []), 0, 0
     rest = len(lines)
     for number, line in enumerate(lines):
-        opens = _opens_quote(lines, number) if number < rest and not skip else ''
+        opens, attribution = _opens_quote(lines, number) if number < rest and not skip else ('', 0)
         if opens == 'all': rest = number
-        if opens == 'marked' and not _attribution.fullmatch(line): skip = 2
-        elif opens == 'marked': skip = 1
+        elif opens == 'marked': skip = attribution
         if number >= rest or skip or _quoted.match(line): place, now = 0, 1
         elif len(line) < 100 and _signs.fullmatch(line): place = now = 2
         else: now = place
@@ -104,48 +131,62 @@ def split_message(
         skip = max(0, skip - 1)
     return tuple('\n'.join(part).strip('\n') for part in parts)
 
-# %% ../../nbs/10_data/03_mail.ipynb #f3d3b13b
-longest_message, longest_head = 50_000_000, 500_000  # bytes
-
+# %% ../../nbs/10_data/03_mail.ipynb #64c569ca
 def _time(value:str)->str|None:
     "A mail's date in UTC, ISO 8601."
     try: when = parsedate_to_datetime(value[:100])
     except (ValueError, TypeError, IndexError, OverflowError): return None
-    try: return (when if when.tzinfo is None else when.astimezone(timezone.utc)).strftime('%Y-%m-%dT%H:%M:%SZ').zfill(20)
+    try: when = when if when.tzinfo is None else when.astimezone(timezone.utc)
     except (ValueError, OverflowError): return None
+    return when.strftime('%Y-%m-%dT%H:%M:%SZ').zfill(20)
 
+# %% ../../nbs/10_data/03_mail.ipynb #f3d3b13b
 def _ids(text:str)->list[str]: return re.findall(r'<([^<>]+)>', text) or text.split()
 
 def _thread(message:Message, own:str|None, roots:dict)->str|None:
-    "The id of the first message of the thread."
+    "The id of the first message of the thread; `roots` remembers the thread of every message."
     before = _ids(_header(message, 'References')) or _ids(_header(message, 'In-Reply-To'))[:1]
     root = roots.get(before[0], before[0]) if before else own
     if own and root: roots[own] = root
     return root
 
+# %% ../../nbs/10_data/03_mail.ipynb #19cc79a0
 def _own(message:Message)->dict:
-    "The columns of a message that `elm convert` wrote; never licence or consent, which no mail can give itself."
+    "The columns of a message that `elm convert` wrote."
     names = 'X-Id X-Label X-Group X-Time X-Person X-Quoted X-Signature X-Attachments'.split()
     found = {name[2:].lower().replace('person', 'subject'): _header(message, name) for name in names}
     return {name: value for name, value in found.items() if value} | dict(text=_content(message)[0])
 
+# %% ../../nbs/10_data/03_mail.ipynb #1893f8b7
+_stated = {'title': 'Subject', 'from': 'From', 'to': 'To', 'language': 'Content-Language'}
+
 def _values(message:Message, roots:dict)->dict:
     "The columns of a message."
-    def said(name): return _header(message, name) or None
-    always = {'title': said('Subject'), 'from': said('From'), 'to': said('To')} | ({'language': said('Content-Language')} if said('Content-Language') else {})
-    if said('X-Text') == 'whole': return {n: v for n, v in always.items() if v} | _own(message)
+    stated = {name: _header(message, header) or None for name, header in _stated.items()}
+    if not stated['language']: del stated['language']
+    if _header(message, 'X-Text') == 'whole': return {n: v for n, v in stated.items() if v} | _own(message)
     (text, names), own = _content(message), next(iter(_ids(_header(message, 'Message-ID'))), None)
     written, quoted, signature = split_message(text)
-    sender = next((a for _, a in getaddresses([(said('From') or '')[:1000]]) if '@' in a), None)
-    found = dict(id=own, text=written, subject=sender and sender.lower(), group=_thread(message, own, roots), time=_time(_header(message, 'Date')),
-                 quoted=quoted or None, signature=signature or None, attachments=', '.join(names) or None)
-    return found | always | ({'label': said('X-Label')} if said('X-Label') else {})
+    sender = next((a for _, a in getaddresses([(stated['from'] or '')[:1000]]) if '@' in a), None)
+    found = dict(id=own, text=written, subject=sender and sender.lower(), group=_thread(message, own, roots),
+                 time=_time(_header(message, 'Date')), quoted=quoted or None, signature=signature or None,
+                 attachments=', '.join(names) or None)
+    label = _header(message, 'X-Label')
+    return found | stated | (dict(label=label) if label else {})
+
+# %% ../../nbs/10_data/03_mail.ipynb #6bd36d05
+longest_message, longest_head = 50_000_000, 500_000  # bytes
+
+def _head_problem(raw:bytes)->str:
+    "Why the headers of a message are not read, '' when they are."
+    head = raw.replace(b'\r\n', b'\n').partition(b'\n\n')[0]
+    if len(head) <= longest_head or b'\nX-Text: whole\n' in head: return ''
+    return f'headers of {len(head):,} bytes; the limit is {longest_head:,}'
 
 def _message_record(row:int, raw:bytes, roots:dict)->Record:
     "The record of one message as it stood in a file."
-    shown, head = raw[:100_000].decode('utf-8', 'replace'), raw.replace(b'\r\n', b'\n').partition(b'\n\n')[0]
-    if len(head) > longest_head and b'\nX-Text: whole\n' not in head:
-        return Record(row, reason=f'headers of {len(head):,} bytes; the limit is {longest_head:,}', raw=shown)
+    shown = raw[:100_000].decode('utf-8', 'replace')
+    if problem := _head_problem(raw): return Record(row, reason=problem, raw=shown)
     try: values = _values(message := email.message_from_bytes(raw), roots)
     except Exception as error:  # the parser's own mishaps with hostile mail are of many kinds
         return Record(row, reason=f'a message that cannot be taken apart ({type(error).__name__})', raw=shown)
@@ -154,7 +195,7 @@ def _message_record(row:int, raw:bytes, roots:dict)->Record:
     if is_blank(values['text']): return Record(row, values, reason='a message without text of its own')
     return Record(row, values)
 
-# %% ../../nbs/10_data/03_mail.ipynb #1893f8b7
+# %% ../../nbs/10_data/03_mail.ipynb #257c62f1
 _from = re.compile(rb'From .*\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? .*\d{1,2}:\d\d')
 _escaped = re.compile(rb'>+From ')
 
@@ -172,6 +213,13 @@ def _messages(file)->Iterator[tuple[int, bytes, bytes, int]]:
         whole = line.endswith(b'\n')
     if kept or begin: yield start, begin, b''.join(kept), size
 
+# %% ../../nbs/10_data/03_mail.ipynb #83542671
+def _check_mail(path:Path, name:str):
+    "Raise `UserError` for a file that is no text at all."
+    with open_bytes(path) as file: head = file.read(65536)
+    if head.count(0) * 100 > len(head):
+        raise UserError(f"{name} is a binary file or UTF-16, not mail: export the mailbox as mbox or eml")
+
 def mbox_records(
     path:Path, # an mbox file
     name:str,  # what errors call it
@@ -181,15 +229,10 @@ def mbox_records(
     roots = {}
     with open_bytes(path) as file:
         for row, begin, raw, size in _messages(file):
-            shown = raw[:100_000].decode('utf-8', 'replace')
-            if size > longest_message: yield Record(row, reason=f'message of {size:,} bytes; the limit is {longest_message:,}', raw=shown)
-            elif not begin: yield Record(row, reason="text before the first 'From ' line of the mailbox", raw=shown)
+            reason = f'message of {size:,} bytes; the limit is {longest_message:,}' if size > longest_message else ''
+            if not begin: reason = reason or "text before the first 'From ' line of the mailbox"
+            if reason: yield Record(row, reason=reason, raw=raw[:100_000].decode('utf-8', 'replace'))
             else: yield _message_record(row, raw, roots)
-
-def _check_mail(path:Path, name:str):
-    "Raise `UserError` for a file that is no text at all."
-    with open_bytes(path) as file: head = file.read(65536)
-    if head.count(0) * 100 > len(head): raise UserError(f"{name} is a binary file or UTF-16, not mail: export the mailbox as mbox or eml")
 
 # %% ../../nbs/10_data/03_mail.ipynb #21702a11
 def eml_records(
