@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from ..core.errors import UserError, unknown
+from ..core.errors import unknown
 from ..core.text import is_blank
 from .encodings import LongLine, longest_line, open_bytes, text_lines
 from .files import Record
 
 # %% ../../nbs/10_data/02_documents.ipynb #c98ca8d0
-_names = dict(lang='language', license='licence', rights='licence', date='time', published='time', updated='time', category='label')
 _field = re.compile(r'([A-Za-z_][\w-]*(?: [\w-]+)*)[ \t]*:[ \t]+(.*)')
 
 def _value(text:str):
@@ -28,11 +27,15 @@ def _value(text:str):
         except (ValueError, RecursionError): pass
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] == "'" else text
 
+# %% ../../nbs/10_data/02_documents.ipynb #d26d367a
+_names = dict(lang='language', license='licence', rights='licence', date='time', published='time', updated='time',
+              category='label')
+
 def front_matter(
     text:str, # a Markdown text
 )->tuple[dict, str]: # what it states, and the text behind
     "Return the front matter of `text` under our column names, and the text without it; ({}, text) when there is none."
-    head, found, body = re.match(r'---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)', text, re.DOTALL), {}, text
+    head, found = re.match(r'---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)', text, re.DOTALL), {}
     if not head or not _field.match(head[1]): return {}, text
     for line in head[1].split('\n'):
         field = _field.fullmatch(line)
@@ -57,8 +60,6 @@ def sections(
     return [(n, h, '\n'.join(lines).strip('\n')) for n, h, lines in found if not is_blank('\n'.join(lines))]
 
 # %% ../../nbs/10_data/02_documents.ipynb #1e8c9844
-units = ('document', 'section')
-
 def _whole(path:Path, name:str, encoding:str)->str|None:
     "The text of a file; None when it is longer than a document may be."
     kept, length = [], 0
@@ -68,20 +69,27 @@ def _whole(path:Path, name:str, encoding:str)->str|None:
         kept.append(line)
     return ''.join(kept).removesuffix('\n')
 
-def _divided(text:str, stated:dict, name:str, unit:str, first:int|None)->Iterator[Record]:
-    "The record of a document, or those of its sections, by line when its text begins on line `first` and by number when not."
-    if is_blank(text): yield Record(1, reason='a document without text'); return
-    if unit == 'document': yield Record(1, dict(id=name) | stated | dict(text=text)); return
+# %% ../../nbs/10_data/02_documents.ipynb #370eaad7
+def _section_records(text:str, stated:dict, name:str, first:int|None)->Iterator[Record]:
+    "The records of a document's sections; `first` is the line its text begins on, None where lines mean nothing."
     seen = Counter()
     for number, (line, heading, part) in enumerate(sections(text), 1):
         place = re.sub(r'[^\w]+', '-', heading.lower()).strip('-') or 'top'
         seen[place] += 1
-        own = f"{stated.get('id', name)}#{place}{f'-{seen[place]}' if seen[place] > 1 else ''}"
-        yield Record(first + line - 1 if first else number, dict(group=name) | stated | dict(id=own, title=heading or stated.get('title'), text=part))
+        again = f'-{seen[place]}' if seen[place] > 1 else ''
+        values = dict(id=f"{stated.get('id', name)}#{place}{again}", title=heading or stated.get('title'), text=part)
+        yield Record(first + line - 1 if first else number, dict(group=name) | stated | values)
 
-def _too_long(name:str)->Record: return Record(1, reason=f'document of more than {longest_line:,} characters')
+# %% ../../nbs/10_data/02_documents.ipynb #16884ef9
+units = ('document', 'section')
 
-# %% ../../nbs/10_data/02_documents.ipynb #6da55e19
+def _divided(text:str|None, stated:dict, name:str, unit:str, first:int|None)->Iterator[Record]:
+    "The record of a document, or those of its sections; a document that is too long, or empty, is a reason."
+    if text is None: yield Record(1, reason=f'document of more than {longest_line:,} characters')
+    elif is_blank(text): yield Record(1, reason='a document without text')
+    elif unit == 'document': yield Record(1, dict(id=name) | stated | dict(text=text))
+    else: yield from _section_records(text, stated, name, first)
+
 def markdown_records(
     path:Path,             # a Markdown file
     name:str,              # what errors call it, and its id
@@ -91,13 +99,11 @@ def markdown_records(
     "Yield the record of a Markdown file, or one for each section, whose group is the file."
     if unit not in units: raise unknown('unit', unit, units)
     text = _whole(path, name, encoding)
-    if text is None: yield _too_long(name); return
-    stated, body = front_matter(text)
-    yield from _divided(body, stated, name, unit, text.count('\n') - body.count('\n') + 1)
+    stated, body = ({}, None) if text is None else front_matter(text)
+    yield from _divided(body, stated, name, unit, text.count('\n') - body.count('\n') + 1 if text else None)
 
-# %% ../../nbs/10_data/02_documents.ipynb #4f751cf3
+# %% ../../nbs/10_data/02_documents.ipynb #fc4d2711
 _unseen = frozenset('script style noscript template nav footer aside button select textarea iframe svg dialog'.split())
-_blocks = frozenset('p div section article main header blockquote ul ol dl dt dd table figure figcaption details summary address hr body html'.split())
 _void = frozenset('area base br col embed hr img input link meta source track wbr'.split())
 
 class _Page(HTMLParser):
@@ -122,16 +128,18 @@ class _Page(HTMLParser):
         if tag in _void: self.handle_starttag(tag, attributes)
 
     def handle_endtag(self, tag):
-        if tag == 'title' and self.title is not None: self.stated['title'], self.title = ' '.join(self.title.split()), None
+        if tag == 'title' and self.title is not None:
+            self.stated['title'], self.title = ' '.join(self.title.split()), None
         elif self.hidden:
             self.depth -= tag == self.hidden
             if not self.depth: self.hidden = ''
         else: _end(self, tag)
 
 # %% ../../nbs/10_data/02_documents.ipynb #fd887e54
-_meta = {'date': 'time', 'dc.date': 'time', 'dcterms.date': 'time', 'dcterms.issued': 'time', 'article:published_time': 'time',
-         'pubdate': 'time', 'last-modified': 'time', 'license': 'licence', 'licence': 'licence', 'rights': 'licence', 'dc.rights': 'licence', 'dcterms.license': 'licence', 'og:title': 'title',
-         'content-language': 'language', 'dc.language': 'language', 'og:locale': 'language'}
+_meta = dict.fromkeys(('date', 'dc.date', 'dcterms.date', 'dcterms.issued', 'article:published_time', 'pubdate',
+                       'last-modified'), 'time')
+_meta |= dict.fromkeys(('license', 'licence', 'rights', 'dc.rights', 'dcterms.license'), 'licence')
+_meta |= dict.fromkeys(('content-language', 'dc.language', 'og:locale'), 'language') | {'og:title': 'title'}
 
 def _state(page:_Page, tag:str, attributes:dict):
     "Note what a tag states about the page."
@@ -139,17 +147,23 @@ def _state(page:_Page, tag:str, attributes:dict):
     if tag == 'html': found['language'] = attributes.get('lang') or attributes.get('xml:lang')
     said = attributes.get('name') or attributes.get('property') or attributes.get('http-equiv') or ''
     if tag == 'meta': found[_meta.get(said.lower())] = attributes.get('content')
-    if tag in ('link', 'a') and 'license' in attributes.get('rel', '').split(): found['licence'] = attributes.get('href')
+    if tag in ('link', 'a') and 'license' in attributes.get('rel', '').split():
+        found['licence'] = attributes.get('href')
     if tag == 'time': found['time'] = attributes.get('datetime')
     for name, value in found.items():
-        value = re.split('[-_]', value.strip())[0].lower() if name == 'language' and value else (value or '').strip()
+        value = (value or '').strip()
+        if name == 'language': value = re.split('[-_]', value)[0].lower()
         if name and value: page.stated.setdefault(name, value)
 
-# %% ../../nbs/10_data/02_documents.ipynb #392685ab
+# %% ../../nbs/10_data/02_documents.ipynb #4f751cf3
+_headings = ('h1', 'h2', 'h3', 'h4', 'h5', 'h6')
+_blocks = frozenset('p div section article main header blockquote ul ol dl dt dd table figure figcaption details '
+                    'summary address hr body html'.split())
+
 def _begin(page:_Page, tag:str):
     "Write what stands before the text of a tag."
     if tag in ('ul', 'ol'): page.lists.append(tag)
-    if tag in ('h1', 'h2', 'h3', 'h4', 'h5', 'h6'): page.parts.append('\n\n' + '#' * int(tag[1]) + ' ')
+    if tag in _headings: page.parts.append('\n\n' + '#' * int(tag[1]) + ' ')
     elif tag == 'li': page.parts.append('\n' + '  ' * min(9, max(0, len(page.lists) - 1)) + '- ')
     elif tag == 'br': page.parts.append('\n')
     elif tag == 'tr': page.parts.append('\n| ')
@@ -161,8 +175,9 @@ def _end(page:_Page, tag:str):
     if tag in ('ul', 'ol') and page.lists: page.lists.pop()
     if tag in ('td', 'th'): page.parts.append(' | ')
     elif tag == 'pre' and page.code: page.code -= 1; page.parts.append('\n```\n\n')
-    elif tag in _blocks or tag in ('h1', 'h2', 'h3', 'h4', 'h5', 'h6'): page.parts.append('\n\n' if not page.lists else '')
+    elif tag in _blocks or tag in _headings: page.parts.append('\n\n' if not page.lists else '')
 
+# %% ../../nbs/10_data/02_documents.ipynb #a0dda4e8
 def _tidy(text:str)->str:
     "Lines without white space at their ends and without more than one blank line between them; code as it is."
     parts = re.split(r'(\n```\n.*?\n```\n)', text, flags=re.DOTALL)
@@ -181,6 +196,12 @@ def _closed(html:str)->str:
     end = html.rfind('>')
     return html[:end + 1] + html[end + 1:].replace('<', '&lt;')
 
+# %% ../../nbs/10_data/02_documents.ipynb #bba2b811
+def _offset(page:_Page, html:str)->int:
+    "Where in `html` the parser stands."
+    line, column = page.getpos()
+    return sum(len(l) + 1 for l in html.split('\n')[:line - 1]) + column
+
 def html_text(
     html:str, # a page, or a piece of one
 )->tuple[str, dict]: # its text, and what it states: title, language, licence, time
@@ -190,11 +211,6 @@ def html_text(
     except (AssertionError, RecursionError): page.parts.append(re.sub(r'<[^>]*>?', ' ', html[_offset(page, html):]))
     if page.title: page.parts.append(page.title)  # a title that is never closed swallowed the page
     return _tidy(''.join(page.parts)), page.stated
-
-def _offset(page:_Page, html:str)->int:
-    "Where in `html` the parser stands."
-    line, column = page.getpos()
-    return sum(len(l) + 1 for l in html.split('\n')[:line - 1]) + column
 
 # %% ../../nbs/10_data/02_documents.ipynb #e5dc518a
 _charset = re.compile(rb'<(?:meta|\?xml)[^>]*?(?:charset|encoding)\s*=\s*["\']?\s*([\w-]+)', re.IGNORECASE)
@@ -209,6 +225,7 @@ def _stated_encoding(path:Path)->str:
     except (LookupError, TypeError, ValueError): return 'utf-8'
     return name if not name.startswith(('utf-16', 'utf-32')) else 'utf-8'
 
+# %% ../../nbs/10_data/02_documents.ipynb #45a0a741
 def html_records(
     path:Path,             # an HTML file
     name:str,              # what errors call it, and its id
@@ -218,6 +235,5 @@ def html_records(
     "Yield the record of a page, or one for each section, whose group is the page."
     if unit not in units: raise unknown('unit', unit, units)
     html = _whole(path, name, _stated_encoding(path) if encoding == 'utf-8' else encoding)
-    if html is None: yield _too_long(name); return
-    text, stated = html_text(html)
+    text, stated = (None, {}) if html is None else html_text(html)
     yield from _divided(text, stated, name, unit, None)
