@@ -13,12 +13,12 @@ from typing import Annotated, Optional
 import typer
 from .console import Json, answered, show_table, write_answer
 from .core.errors import UserError
-from .data_commands import commands
+from . import data_commands, people_commands
 
 # %% ../nbs/99_cli.ipynb #e9a3c372
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help='From raw text to a governed, monitored language model in production.')
-app.add_typer(commands)
+for room in (data_commands, people_commands): app.add_typer(room.commands)
 
 # %% ../nbs/99_cli.ipynb #86256897
 def _handed(run, kind:str)->list:

@@ -1,12 +1,25 @@
 """The README's commands for data, run as they stand there, and what they promise about files and people."""
 import json, re, shlex
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from enterprise_lm.core.artifact import load
+from enterprise_lm.core.settings import Settings
+from enterprise_lm.data.corpus import Corpus
+from enterprise_lm.data.label_export import corpus_key
+from enterprise_lm.data.labels import store_label
 
 root = Path(__file__).resolve().parents[1]
 mail = ('From ann@loom.example Mon Nov  2 10:00:00 2026\nFrom: Ann <ann@loom.example>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nSubject: lamp\n'
         'Message-ID: <{n}@loom.example>\n\nMy lamp number {n} is dark since {n} days, and I would like to know what to do about it.\n\n')
+
+
+def label_some(workspace, path, rows=5):
+    "Labels as two people give them on the screen."
+    corpus, settings = Corpus.load(path), Settings(root=workspace)
+    for row in islice(corpus['train'].rows(), rows):
+        for who in ('Ann', 'Bo'): store_label(row['id'], corpus_key(corpus), 'urgency', 'calm', who, settings=settings)
 
 
 @pytest.fixture(scope='module')
@@ -23,15 +36,20 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     readme = (root/'README.md').read_text(encoding='utf-8')
     block = next(b for b in re.findall(r'```sh\n(.*?)```', readme, re.S) if 'elm prepare' in b)
     lines = [shlex.split(line, comments=True) for line in block.splitlines() if line.startswith('elm ')]
-    assert len(lines) == 9
+    assert len(lines) == 13
     answers = {}
     for words in lines:
         arguments = [a.replace('tickets@3f2a', f"tickets@{answers['prepare']['digest'][:8]}" if 'prepare' in answers else a) for a in words[1:]]
-        if arguments[0] == 'prepare': arguments = [str(p) if '*' in a else a for a in arguments for p in (sorted(workspace.glob(a)) if '*' in a else [a])]
-        answers[arguments[0]] = run_elm(*arguments, '--json', folder=workspace).answer
+        arguments = [str(p) if '*' in a else a for a in arguments for p in (sorted(workspace.glob(a)) if '*' in a else [a])]
+        if arguments[0] == 'labels': label_some(workspace, answers['merge']['path'])
+        answers['augment corpus' if 'desk' in arguments and arguments[0] == 'augment' else arguments[0]] = run_elm(*arguments, '--json', folder=workspace).answer
     assert answers['prepare']['rows']['train'] > 200 and any(f['stage'] == 'intake' for f in answers['prepare']['funnel'])
     assert answers['diff']['same'] and answers['redact']['types']['EMAIL'] == 40 and answers['dedupe']['rows'] == 40
     assert answers['augment']['added'] > 0 and answers['concepts']['concepts'] > 20
+    assert answers['refresh']['digest'] == answers['prepare']['digest'] and answers['refresh']['files']['new'] == []
+    assert answers['merge']['rows']['train'] > answers['prepare']['rows']['train'] and answers['labels']['rows'] == 5
+    longer = answers['augment corpus']
+    assert longer['added'] > 0 and longer['rows'] == answers['merge']['rows']['train'] and longer['output'] == f"desk-longer@{longer['digest'][:12]}"
     assert {h['kind'] for h in answers['subject']['holdings']} == {'corpus', 'concepts'}  # the concepts quote its texts
     findings = [json.loads(line) for line in open(workspace/'masked.csv.findings.jsonl')]
     assert set(findings[0]) == {'id', 'start', 'end', 'type', 'text_sha256', 'score', 'rule'}
@@ -44,7 +62,9 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     (['inspect', 'tikets'], 'unknown corpus'), (['redact', 'letters.csv', '--output', 'letters.csv'], 'letters.csv'),
     (['redact', 'letters.csv', '--output', 'y.csv', '--action', 'mangle'], 'mask'), (['dedupe', 'letters.csv', '--output', 'y.csv', '--threshold', '7'], '7'),
     (['convert', 'letters.csv', 'y.docx'], 'docx'), (['augment', 'sample://support', '--output', 'y.doc'], 'y.doc'), (['concepts', 'query', 'nothing', 'lamp'], 'nothing'),
-    (['subject', ' '], 'no person')])
+    (['subject', ' '], 'no person'), (['merge', 'letters.csv', '--output', 'one'], 'two sources'), (['merge', 'letters.csv', 'tikets', '--output', 'one'], 'tikets'),
+    (['merge', 'letters.csv', 'tickets@99', '--output', 'one'], 'tickets@99'), (['refresh', 'tikets', 'letters.csv'], 'unknown corpus'),
+    (['labels', 'export', 'tikets', 'x.csv', '--task', 'urgency'], 'unknown corpus'), (['augment', 'letters@1', '--output', 'y.csv'], 'letters')])
 def test_a_wrong_call_is_one_sentence(workspace, run_elm, arguments, says):
     done = run_elm(*arguments, folder=workspace, code=2)
     assert done.stderr.startswith('elm: ') and says in done.stderr and 'Traceback' not in done.stderr
@@ -66,3 +86,35 @@ def test_pseudonyms_stay_the_same_and_encryption_can_be_undone(workspace, run_el
     from enterprise_lm.data.subjects import key
     sealed = [json.loads(line)['text'] for line in open('sealed.jsonl')]
     assert 'loom.example' not in sealed[0] and 'customer100@loom.example' in decrypt(sealed[0], key())
+
+
+def test_a_corpus_is_augmented_refreshed_merged_and_labelled_by_name(tmp_path, run_elm):
+    def write(name, rows): (tmp_path/name).write_text('id,text,label\n' + ''.join(f'{n},{name} lamp {n} is dark since {n * 7} days 第{n}盏灯不亮了,device\n' for n in rows), encoding='utf-8')
+    write('mon.csv', range(60)); write('tue.csv', range(60, 90))
+    first = run_elm('prepare', 'mon.csv', '--output', 'lamps', '--preparation', 'as_is', '--json', folder=tmp_path).answer
+    next_ = run_elm('refresh', 'lamps', 'mon.csv', 'tue.csv', '--json', folder=tmp_path).answer
+    assert next_['previous'] == f"lamps@{first['digest'][:12]}" and next_['files'] | {} == dict(new=['tue.csv'], gone=[], changed=[], same=['mon.csv'])
+    full = run_elm('prepare', 'mon.csv', 'tue.csv', '--output', 'lamps', '--preparation', 'as_is', '--json', folder=tmp_path).answer
+    assert full['digest'] == next_['digest']
+    longer = run_elm('augment', 'lamps@1', '--output', 'longer', '--copies', '1', '--json', folder=tmp_path).answer
+    before, after = Corpus.load(first['path']), Corpus.load(longer['path'])
+    assert len(after['train']) == len(before['train']) + longer['added'] and longer['added'] > 0
+    assert all(after[s].texts == before[s].texts for s in ('validation', 'test')) and [p['digest'] for p in load(longer['path']).parents] == [first['digest']]
+    for wrong, says in ((['lamps', '--output', 'lamps.csv'], 'without .csv'), (['lamps', '--output', 'x', '--text', 'text'], 'leave --text'),
+                        (['longer', '--output', 'x'], 'augmented already'), (['lamps@9', '--output', 'x'], 'unknown version')):
+        assert says in run_elm('augment', *wrong, folder=tmp_path, code=2).stderr
+    joined = run_elm('merge', 'lamps@1', './tue.csv', '--output', 'joined', '--json', folder=tmp_path).answer
+    assert sum(joined['rows'].values()) == 90 and any(s.startswith(f"lamps@{first['digest'][:12]}/") for s in Corpus.load(joined['path'])['train'].table['source'].to_pylist())
+    label_some(tmp_path, first['path'])
+    done = run_elm('labels', 'export', 'lamps@1', 'labels.csv', '--task', 'urgency', '--json', folder=tmp_path).answer
+    assert done['rows'] == 5 and 'Ann' not in (tmp_path/'labels.csv').read_text(encoding='utf-8-sig')
+    assert 'nobody has labelled' in run_elm('labels', 'export', 'lamps', 'labels.csv', '--task', 'urgency', folder=tmp_path, code=2).stderr
+
+
+def test_augment_reads_a_database(tmp_path, run_elm):
+    import sqlite3
+    with sqlite3.connect(tmp_path/'shop.db') as base:
+        base.execute('create table mail (text text, label text)')
+        base.executemany('insert into mail values (?, ?)', [(f'my lamp number {n} is dark since the storm', 'device') for n in range(20)])
+    done = run_elm('augment', 'sqlite:///shop.db#select text, label from mail order by text', '--output', 'more.jsonl', '--copies', '1', '--json', folder=tmp_path).answer
+    assert done['rows'] == 20 and done['added'] > 0

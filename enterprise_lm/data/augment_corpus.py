@@ -12,12 +12,12 @@ from pathlib import Path
 from ..core.artifact import Artifact, draft, file_digest
 from ..core.errors import UserError, WorkError, unknown
 from ..core.text import count_words
-from .augment import AugmentPolicy, augment_rows, default_policy, read_operators, refuse_held_out
+from .augment import AugmentPolicy, augment_rows, choose_policy, default_policy, refuse_held_out
 from .card import corpus_card, describe, plot_lengths
 from .corpus import Corpus
+from .databases import is_sql
 from .files import find_files
 from .read import read_rows
-from .samples import is_sample
 from .split import text_key
 from .synonyms import read_synonyms
 
@@ -28,6 +28,7 @@ def _held_keys(corpus:Corpus)->set[str]:
     if corpus.golden: keys |= {text_key(json.loads(l)['text']) for l in corpus.golden.read_text(encoding='utf-8').splitlines()}
     return keys
 
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #ac256435
 def _leave_held(rows:list[dict], held:set)->tuple[list[dict], list[dict]]:
     "The rows to keep, and the copies that repeat a text that is held back."
     repeats = [bool(r['augmented']) and text_key(r['text']) in held for r in rows]
@@ -42,29 +43,43 @@ def _write_train(rows:list[dict], schema, path:Path):
 
 def _lines(rows:list[dict], held:list[dict])->str:
     "augmented.jsonl: where each copy comes from."
-    told = [dict(id=r['id'], original=r['id'].rpartition('+a')[0], operator=r['augmented'], kept=kept) for some, kept in ((rows, True), (held, False)) for r in some if r['augmented']]
+    told = [dict(id=r['id'], original=r['id'].rpartition('+a')[0], operator=r['augmented'], kept=kept)
+            for some, kept in ((rows, True), (held, False)) for r in some if r['augmented']]
     return ''.join(json.dumps(t, ensure_ascii=False) + '\n' for t in told)
 
-# %% ../../nbs/10_data/86_augment_corpus.ipynb #975d4fbf
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #74251809
 def _summary(rows:list[dict], words:list[int])->dict:
     "What a card says about the training side."
-    counted = {name: dict(sorted(Counter(r.get(column) or 'unknown' for r in rows).items())) for name, column in (('languages', 'language'), ('licences', 'licence'))}
-    return dict(rows=len(rows), characters=describe([len(r['text']) for r in rows]), words=describe(words)) | counted
+    def counted(column): return dict(sorted(Counter(r.get(column) or 'unknown' for r in rows).items()))
+    return dict(rows=len(rows), characters=describe([len(r['text']) for r in rows]), words=describe(words),
+                languages=counted('language'), licences=counted('licence'))
 
+def _note(report:dict, policy:AugmentPolicy)->dict:
+    "The finding that tells a reader of the card what was done."
+    names = ', '.join(name for name, _ in policy.operators)
+    return dict(rule='augmented', count=report['added'], detail=f"training rows made from others ({names}); {report['unchanged']} rows could not be changed, "
+                f"{report['held']} copies that repeat a held-back text were left out; see augmented.jsonl")
+
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #dd451005
 def _new_info(corpus:Corpus, rows:list[dict], words:list, report:dict, policy:AugmentPolicy, name:str)->dict:
     "What corpus.json holds of the augmented corpus."
     counts, labels = Counter(r['label'] for r in rows), json.loads(json.dumps(corpus.info['label_counts']))
     for label, sides in labels.items():
         if counts.get(label): sides['train'] = counts[label]
-    note = dict(rule='augmented', count=report['added'], detail=f"training rows made from others ({', '.join(n for n, _ in policy.operators)}); {report['unchanged']} rows could not be changed, "
-                f"{report['held']} copies that repeat a held-back text were left out; see augmented.jsonl")
     return corpus.info | dict(name=name, splits=corpus.info['splits'] | dict(train=_summary(rows, words)), label_counts=labels,
-                              findings=corpus.info['findings'] + [note], augmented=report | dict(policy=policy.record()))
+                              findings=corpus.info['findings'] + [_note(report, policy)], augmented=report | dict(policy=policy.record()))
+
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #e3701fd9
+def _copy_others(folder:Path, corpus:Corpus):
+    "Copy what augmentation does not touch."
+    for file in corpus.artifact.files:
+        if file in ('train.arrow', 'corpus.json', 'README.md'): continue
+        (folder/file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(corpus.artifact.file(file), folder/file)
 
 def _fill(folder:Path, corpus:Corpus, rows, held, report, policy, name):
     "Write every file of the augmented corpus into `folder`."
-    for file in corpus.artifact.files:
-        if file not in ('train.arrow', 'corpus.json', 'README.md'): (folder/file).parent.mkdir(exist_ok=True); shutil.copyfile(corpus.artifact.file(file), folder/file)
+    _copy_others(folder, corpus)
     _write_train(rows, corpus['train'].table.schema, folder/'train.arrow')
     words = {side: [count_words(t) for t in corpus[side].texts] for side in corpus.splits} | dict(train=[count_words(r['text']) for r in rows])
     info = _new_info(corpus, rows, words['train'], report, policy, name)
@@ -96,18 +111,25 @@ def augment_corpus(
     return d.artifact
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #01d60684
+def _is_path(source)->bool: return '://' not in str(source) and not is_sql(source)
+
 _held_name = re.compile(r'(?<![a-z])(test|testing|dev|valid|validation|val|golden|holdout|held|eval|evaluation)(?![a-z])', re.IGNORECASE)
 
+def _names(source)->list[str]:
+    "What may give a source away: the address of one that is no path, else the names of folder and files."
+    if not _is_path(source): return [str(source).partition('#')[0]]
+    here = Path(str(source)).expanduser().absolute()
+    if (here/'manifest.json').is_file(): raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
+    return [here.parent.name, here.stem, *([p.stem for p, _ in find_files(source)] if here.is_dir() else [])]
+
 def refuse_held_name(
-    path, # a file or folder, or a sample's name
+    path, # a file or folder, or what else `read` takes
 ):
     "Raise `UserError` when the name says that this is no training data."
-    here = Path() if is_sample(path) else Path(str(path)).expanduser().absolute()
-    if not is_sample(path) and (here/'manifest.json').is_file(): raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
-    files = [p.stem for p, _ in find_files(path)] if here.is_dir() and not is_sample(path) else []
-    for part in [str(path)] if is_sample(path) else [here.parent.name, here.stem, *files]:
+    for part in _names(path):
         if found := _held_name.search(part):
-            raise UserError(f"{Path(str(path)).name} looks like data that is held back ({found[0]!r} in its name), and only training data may be augmented; give the training file, or force=True when the name misleads")
+            raise UserError(f"{Path(str(path)).name} looks like data that is held back ({found[0]!r} in its name), and only training data may be "
+                            "augmented; give the training file, or force=True when the name misleads")
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #fc159391
 def _write_csv(rows, columns, path, delimiter):
@@ -123,7 +145,9 @@ def _write_jsonl(rows, columns, path):
     with open(path, 'w', encoding='utf-8') as file:
         for r in rows: file.write(json.dumps({c: r[c] for c in columns if r.get(c) is not None}, ensure_ascii=False) + '\n')
 
-_writers = dict(jsonl=_write_jsonl, parquet=_write_parquet, csv=lambda r, c, p: _write_csv(r, c, p, ','), tsv=lambda r, c, p: _write_csv(r, c, p, '\t'))
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #33220d1f
+_writers = dict(jsonl=_write_jsonl, parquet=_write_parquet, csv=lambda r, c, p: _write_csv(r, c, p, ','),
+                tsv=lambda r, c, p: _write_csv(r, c, p, '\t'))
 
 def _write_rows(rows:list[dict], path:Path):
     "Rows into `path`, whole or not at all."
@@ -133,15 +157,23 @@ def _write_rows(rows:list[dict], path:Path):
     except OSError as error: raise WorkError(f"{path.name} could not be written: {error.strerror or error}; make room or rights in its folder and run it again") from None
     finally: shutil.rmtree(place, ignore_errors=True)
 
-# %% ../../nbs/10_data/86_augment_corpus.ipynb #33220d1f
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #a1fe6eaa
 def _check_output(input, output)->Path:
     "The output's path; raises `UserError` when it cannot be written or is the input."
     path = Path(output).expanduser()
     if path.suffix[1:].lower() not in _writers: raise unknown('ending of the output', path.suffix[1:], _writers, path.name)
     if not path.parent.is_dir(): raise UserError(f"there is no folder {path.parent} for the output: make it first")
-    if not is_sample(input) and any(p.resolve() == path.resolve() for p, _ in find_files(input)): raise UserError(f"{path.name} is the input too: give another name for the output")
+    if _is_path(input) and any(p.resolve() == path.resolve() for p, _ in find_files(input)):
+        raise UserError(f"{path.name} is the input too: give another name for the output")
     return path
 
+def _write_rejected(rejected:list[dict], path:Path):
+    "The rows that could not be read, with reason and values, beside the output."
+    def plain(value): return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    rows = [{k: plain(v) for k, v in row.items()} for row in rejected]
+    if rows: _write_jsonl(rows, ('source', 'reason', 'values'), path.with_name(path.name + '.rejected.jsonl'))
+
+# %% ../../nbs/10_data/86_augment_corpus.ipynb #89bba247
 def augment_file(
     input,                # any corpus format, or a sample
     output,               # .jsonl, .csv, .tsv or .parquet
@@ -165,10 +197,9 @@ def augment_file(
     if not force: refuse_held_name(input)
     path, reading = _check_output(input, output), read_rows(input, text=text, label=label)
     chosen = dict(segmenter=segmenter, word_list=word_list, kinds=tuple(k.strip() for k in kinds.split(',')), seed=seed)
-    if operators: chosen |= dict(operators=read_operators(operators))
-    policy = default_policy(task, reading.table.num_rows, **chosen, **(dict(copies=copies) if copies else {}))
+    policy = choose_policy(task, reading.table.num_rows, operators, copies, **chosen)
     if synonyms: models |= dict(synonyms=read_synonyms(synonyms))
     rows, report = augment_rows(reading.table.to_pylist(), policy, **models)
     _write_rows(rows, path)
-    if reading.rejected: _write_jsonl([{k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False, default=str) for k, v in r.items()} for r in reading.rejected], ('source', 'reason', 'values'), path.with_name(path.name + '.rejected.jsonl'))
+    _write_rejected(reading.rejected, path)
     return dict(output=str(path), rejected=len(reading.rejected), policy=policy.record(), **report)
