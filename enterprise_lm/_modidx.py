@@ -2123,6 +2123,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'enterprise_lm/data/placing.py'),
                                             'enterprise_lm.data.placing._Lists.__init__': ( '10_data/placing.html#_lists.__init__',
                                                                                             'enterprise_lm/data/placing.py'),
+                                            'enterprise_lm.data.placing._Lists._add': ( '10_data/placing.html#_lists._add',
+                                                                                        'enterprise_lm/data/placing.py'),
                                             'enterprise_lm.data.placing._Lists.drop': ( '10_data/placing.html#_lists.drop',
                                                                                         'enterprise_lm/data/placing.py'),
                                             'enterprise_lm.data.placing._Lists.finish': ( '10_data/placing.html#_lists.finish',
