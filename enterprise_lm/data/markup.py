@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from fastcore.basics import patch
 from ..core.errors import unknown
 from ..core.text import count_words
 from .cleaning import until_stable
@@ -18,6 +19,7 @@ from .cleaning import until_stable
 _entity = re.compile(r'&(?:amp;)*(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});')
 
 def _character(found:re.Match)->str:
+    "What an entity stands for; itself when it stands for nothing."
     import html
     text = html.unescape(f'&{found[1]};')
     return text if text != f'&{found[1]};' else found[0]
@@ -29,25 +31,29 @@ def unescape(
     return _entity.sub(_character, text) if '&' in text and ';' in text else text
 
 # %% ../../nbs/10_data/33_markup.ipynb #f55d3fb5
-_inline = ('a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark meter nobr output progress q rp rt ruby s samp '
-           'small span strike strong sub sup time tt u var svg path object audio video picture').split()
-_block = ('address article aside blockquote body button canvas caption center col colgroup dd details dialog dir div dl dt fieldset figcaption '
-          'figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup html iframe legend li link main map menu meta nav '
-          'noscript ol optgroup option p param pre script section select source style summary table tbody template textarea tfoot '
-          'thead title tr track ul').split()
+_inline = ('a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark meter nobr output '
+           'progress q rp rt ruby s samp small span strike strong sub sup time tt u var svg path object audio video '
+           'picture').split()
+_block = ('address article aside blockquote body button canvas caption center col colgroup dd details dialog dir div '
+          'dl dt fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup html '
+          'iframe legend li link main map menu meta nav noscript ol optgroup option p param pre script section select '
+          'source style summary table tbody template textarea tfoot thead title tr track ul').split()
 _cells, _void = ['td', 'th'], 'area base br embed hr img input wbr'.split()
-_switches = 'allowfullscreen async autofocus autoplay checked controls default defer disabled hidden loop multiple muted nowrap open readonly required reversed selected'
+_switches = ('allowfullscreen async autofocus autoplay checked controls default defer disabled hidden loop multiple '
+             'muted nowrap open readonly required reversed selected').replace(' ', '|')
 _value = r'''\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+)'''
-_attributes = rf'''(?:\s+(?:[A-Za-z_:@][\w:.@-]*{_value}|(?:{_switches.replace(' ', '|')})(?=[\s/>])))*'''
-_tag = re.compile(rf"<(/?)({'|'.join(sorted(_inline + _block + _cells + _void, key=len, reverse=True))})({_attributes})\s*/?>", re.IGNORECASE)
-_any_tag = re.compile(r'</?[A-Za-z][\w:-]*/?>|<\|[\w ]+\|>')
-_declared = re.compile(r'<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>', re.IGNORECASE)
-_unread = [(re.compile('<!--'), re.compile('-->'))] + [(re.compile(rf'<{n}\b[^<>]*>', re.I), re.compile(rf'</{n}\s*>', re.I)) for n in ('script', 'style', 'template', 'svg')]
-_link = re.compile(r'''<a\s[^<>]*?href\s*=\s*["']?(https?://[^\s"'<>]+)["']?[^<>]*>([^<>]*)</a\s*>''', re.IGNORECASE)
+_attributes = rf'''(?:\s+(?:[A-Za-z_:@][\w:.@-]*{_value}|(?:{_switches})(?=[\s/>])))*'''
+_elements = '|'.join(sorted(_inline + _block + _cells + _void, key=len, reverse=True))
+_tag = re.compile(rf'<(/?)({_elements})({_attributes})\s*/?>', re.IGNORECASE)
 
-# %% ../../nbs/10_data/33_markup.ipynb #722414ee
+# %% ../../nbs/10_data/33_markup.ipynb #b9ebdddf
+_declared = re.compile(r'<!DOCTYPE[^<>]*>|<\?xml[^<>]*\?>', re.IGNORECASE)
+_unread = [(re.compile('<!--'), re.compile('-->'))]
+_unread += [(re.compile(rf'<{name}\b[^<>]*>', re.I), re.compile(rf'</{name}\s*>', re.I))
+            for name in ('script', 'style', 'template', 'svg')]
+
 def _drop_unread(text:str)->str:
-    "Without comments, scripts and styles; looks for each end once, so that a million beginnings take no longer than one."
+    "Without comments, scripts and styles."
     text = _declared.sub('', text)
     for start, end in _unread:
         kept, place = [], 0
@@ -56,16 +62,22 @@ def _drop_unread(text:str)->str:
         if kept: text = ''.join(kept) + text[place:]
     return text
 
+# %% ../../nbs/10_data/33_markup.ipynb #1a3b917d
+_link = re.compile(r'''<a\s[^<>]*?href\s*=\s*["']?(https?://[^\s"'<>]+)["']?[^<>]*>([^<>]*)</a\s*>''', re.IGNORECASE)
+
 def _linked(found:re.Match)->str:
     "The words of a link and its address, when that is another."
     words = found[2].strip()
-    return words if found[1] in words or words in found[1] and '.' in words else f'{words} ({found[1]})' if words else found[1]
+    if not words: return found[1]
+    return words if found[1] in words or words in found[1] and '.' in words else f'{words} ({found[1]})'
+
+# %% ../../nbs/10_data/33_markup.ipynb #fcd47e1f
+_lines = {*_block, 'br', 'hr'}
+_any_tag = re.compile(r'</?[A-Za-z][\w:-]*/?>|<\|[\w ]+\|>')
 
 def _spaced(name:str)->str:
     "What stands for a tag: a line for a block, a space for a cell, nothing inside a line."
     return '\n' if name in _lines else ' ' if name in ('td', 'th', 'img', 'wbr', 'input') else ''
-
-_lines = {*_block, 'br', 'hr'}
 
 def strip_tags(
     text:str,         # any text
@@ -74,25 +86,25 @@ def strip_tags(
     "Return `text` without HTML; blocks become lines, links keep their address, scripts and comments go."
     if '<' not in text or '>' not in text: return text
     text = _link.sub(_linked, _drop_unread(text))
-    ended = {m[2].lower() for m in _tag.finditer(text) if m[1]}
-    begun = {m[2].lower() for m in _tag.finditer(text) if not m[1]}
+    ended, begun = ({m[2].lower() for m in _tag.finditer(text) if bool(m[1]) == end} for end in (True, False))
     def replace(found):
         name = found[2].lower()
-        meant = level == 'full' or '=' in found[3] or name in ('br', 'hr', 'wbr', 'img') or name in (begun if found[1] else ended)
-        return _spaced(name) if meant else found[0]
+        meant = '=' in found[3] or name in ('br', 'hr', 'wbr', 'img') or name in (begun if found[1] else ended)
+        return _spaced(name) if meant or level == 'full' else found[0]
     text = _tag.sub(replace, text)
     return _any_tag.sub('', text) if level == 'full' else text
 
 # %% ../../nbs/10_data/33_markup.ipynb #663ad5f7
-_markdown = [(re.compile(r'^ {0,3}(?:`{3,}|~{3,})[^`\n]*$', re.M), ''), (re.compile(r'^ {0,3}(?:[-*_=] ?){3,}$', re.M), ''),
-             (re.compile(r'^ {0,3}\|?(?:[ \t]*:?-{2,}:?[ \t]*\|)+(?:[ \t]*:?-{2,}:?[ \t]*)?$', re.M), ''),
-             (re.compile(r'^ {0,3}(?:(?:#{1,6}|>+)[ \t]+)+', re.M), ''), (re.compile(r'(?<=\S)[ \t]+#+[ \t]*$', re.M), ''),
-             (re.compile(r'^([ \t]*)[*+][ \t]+(?=\S)', re.M), r'\1- '),
-             (re.compile(r'!?\[([^\[\]\n]*)\]\((https?://[^\s()]+)(?:\s+"[^"\n]*")?\)'), r'\1 (\2)'),
-             (re.compile(r'!?\[([^\[\]\n]+)\]\([^\s()]*(?:\s+"[^"\n]*")?\)'), r'\1'),
-             (re.compile(r'(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]*[^\s*])\1(?![\w*])'), r'\2'),
-             (re.compile(r'\*\*(?=[^\s*])([^*\n]*[^\s*])\*\*'), r'\1'),
-             (re.compile(r'`([^`\n]+)`'), r'\1')]
+_line_marks = [(r'^ {0,3}(?:`{3,}|~{3,})[^`\n]*$', ''),                                           # fences
+               (r'^ {0,3}(?:[-*_=] ?){3,}$', ''),                                                # rules
+               (r'^ {0,3}\|?(?:[ \t]*:?-{2,}:?[ \t]*\|)+(?:[ \t]*:?-{2,}:?[ \t]*)?$', ''),        # below a table's head
+               (r'^ {0,3}(?:(?:#{1,6}|>+)[ \t]+)+', ''), (r'(?<=\S)[ \t]+#+[ \t]*$', ''),         # headings, quotes
+               (r'^([ \t]*)[*+][ \t]+(?=\S)', r'\1- ')]                                         # lists
+_inner_marks = [(r'!?\[([^\[\]\n]*)\]\((https?://[^\s()]+)(?:\s+"[^"\n]*")?\)', r'\1 (\2)'),      # links elsewhere
+                (r'!?\[([^\[\]\n]+)\]\([^\s()]*(?:\s+"[^"\n]*")?\)', r'\1'),                   # links on the site
+                (r'(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]*[^\s*])\1(?![\w*])', r'\2'),             # emphasis of words
+                (r'\*\*(?=[^\s*])([^*\n]*[^\s*])\*\*', r'\1'), (r'`([^`\n]+)`', r'\1')]       # inside Chinese, code
+_markdown = [(re.compile(pattern, re.M), plain) for pattern, plain in _line_marks + _inner_marks]
 
 def strip_markdown(
     text:str, # any text
@@ -101,29 +113,51 @@ def strip_markdown(
     for pattern, plain in _markdown: text = pattern.sub(plain, text)
     return text
 
-# %% ../../nbs/10_data/33_markup.ipynb #66a97051
-_notices = ['all rights reserved', r'copyright (?:©|\(c\))?', '©', r'\(c\) ?\d{4}', '版权所有', '保留所有权利', '未经授权', '未经许可', r'[\w\u4e00-\u9fff]{0,4}icp备', '[^。]{0,6}公网安备',
-            '免责声明', 'terms (?:of (?:use|service)|and conditions)$', 'privacy policy$', 'cookie policy$', 'powered by', '技术支持[：:]']
-_controls = ['read (?:more|on)', 'continue reading', 'learn more', 'show (?:more|less)', 'load more', 'click here(?: to .{1,40})?', 'skip to (?:main )?content', 'back to top', 'share (?:this|on|via)(?: .{1,30})?',
-             'sign (?:in|up)', 'log ?in', 'subscribe(?: to .{1,40})?', '(?:previous|next)(?: (?:page|post|article))?', 'print this page', 'leave a (?:comment|reply)', 'related (?:posts|articles)', 'advertisement', 'accept (?:all )?(?:cookies)?', 'reject all', 'manage (?:cookies|preferences)',
-             '(?:点击|展开)?(?:查看|阅读|加载|了解)(?:更多|全文|原文|详情)', '点击(?:这里|此处|查看|下载|关注|进入).{0,12}', '返回(?:顶部|首页|列表|上一页)', '分享(?:到|至).{0,20}', '扫(?:一扫|码|描).{0,20}', '(?:立即)?(?:登录|注册)', '登录[/ |]注册', '上一[页篇条]', '下一[页篇条]', '相关(?:阅读|推荐|文章|新闻)', '责任编辑', '广告', '打印本页', '关闭窗口', '收藏本[站页]', '接受(?:所有|全部)?cookies?', '跳到(?:主要)?内容']
-_pairs = ['上一[篇条]', '下一[篇条]', '责任编辑', '责编', '编辑', '来源链接', 'previous(?: post| article)?', 'next(?: post| article)?', 'tags', '标签', 'filed under', 'posted in', 'share']
-_cookies = re.compile(r'(?:this|our) (?:web)?site uses cookies|we(?: and our partners)? use cookies|by (?:continuing|using) .{0,60}cookies|本(?:网)?站(?:会)?使用\s?cookies?|我们使用\s?cookies?', re.I)
-_page = re.compile(r'[-–—\s]*(?:page|p\.)?\s*\d{1,4}(?:\s*(?:of|/)\s*\d{1,4})\s*[-–—\s]*|[-–—\s]*(?:page|p\.)\s*\d{1,4}[-–—\s]*|第\s*\d{1,4}\s*页[，,/ ]*(?:共\s*\d{1,4}\s*页)?', re.I)
-_furniture = re.compile(rf"(?:{'|'.join(_notices)}).{{0,100}}|.{{0,60}}(?:all rights reserved|版权所有|保留所有权利)\W*|(?:{'|'.join(_controls)})[\s>»→.…！!。：:]*|(?:{'|'.join(_pairs)})\s*[：:].{{0,60}}", re.I)
-_menu_words = frozenset('''home about us contact products services news blog login help search support faq careers sitemap privacy terms account cart shop company
-    首页 主页 关于 关于我们 联系我们 联系方式 产品 产品中心 服务 新闻 新闻中心 资讯 博客 登录 注册 帮助 帮助中心 搜索 支持 招聘 加入我们 网站地图 隐私 购物车 下载 正文 论坛 我的账户 客服'''.split())
+# %% ../../nbs/10_data/33_markup.ipynb #8f457a63
+_notices = ['all rights reserved', r'copyright (?:©|\(c\))?', '©', r'\(c\) ?\d{4}', '版权所有', '保留所有权利', '未经授权', '未经许可',
+            r'[\w\u4e00-\u9fff]{0,4}icp备', '[^。]{0,6}公网安备', '免责声明', 'terms (?:of (?:use|service)|and conditions)$',
+            'privacy policy$', 'cookie policy$', 'powered by', '技术支持[：:]']
+_controls = ['read (?:more|on)', 'continue reading', 'learn more', 'show (?:more|less)', 'load more',
+             'click here(?: to .{1,40})?', 'skip to (?:main )?content', 'back to top',
+             'share (?:this|on|via)(?: .{1,30})?',
+             'sign (?:in|up)', 'log ?in', 'subscribe(?: to .{1,40})?', '(?:previous|next)(?: (?:page|post|article))?',
+             'print this page', 'leave a (?:comment|reply)', 'related (?:posts|articles)', 'advertisement',
+             'accept (?:all )?(?:cookies)?', 'reject all', 'manage (?:cookies|preferences)',
+             '(?:点击|展开)?(?:查看|阅读|加载|了解)(?:更多|全文|原文|详情)', '点击(?:这里|此处|查看|下载|关注|进入).{0,12}',
+             '返回(?:顶部|首页|列表|上一页)', '分享(?:到|至).{0,20}', '扫(?:一扫|码|描).{0,20}', '(?:立即)?(?:登录|注册)', '登录[/ |]注册',
+             '上一[页篇条]', '下一[页篇条]', '相关(?:阅读|推荐|文章|新闻)', '责任编辑', '广告', '打印本页', '关闭窗口', '收藏本[站页]',
+             '接受(?:所有|全部)?cookies?', '跳到(?:主要)?内容']
+_pairs = ['上一[篇条]', '下一[篇条]', '责任编辑', '责编', '编辑', '来源链接', 'previous(?: post| article)?', 'next(?: post| article)?',
+          'tags', '标签', 'filed under', 'posted in', 'share']
+_furniture = re.compile('|'.join((
+    f"(?:{'|'.join(_notices)}).{{0,100}}", r'.{0,60}(?:all rights reserved|版权所有|保留所有权利)\W*',
+    rf"(?:{'|'.join(_controls)})[\s>»→.…！!。：:]*", rf"(?:{'|'.join(_pairs)})\s*[：:].{{0,60}}")), re.I)
 
-# %% ../../nbs/10_data/33_markup.ipynb #f58a4722
+# %% ../../nbs/10_data/33_markup.ipynb #ddbfbd40
+_cookies = re.compile('(?:this|our) (?:web)?site uses cookies|we(?: and our partners)? use cookies|'
+                      r'by (?:continuing|using) .{0,60}cookies|本(?:网)?站(?:会)?使用\s?cookies?|我们使用\s?cookies?', re.I)
+_page = re.compile(r'[-–—\s]*(?:page|p\.)?\s*\d{1,4}(?:\s*(?:of|/)\s*\d{1,4})\s*[-–—\s]*|'
+                   r'[-–—\s]*(?:page|p\.)\s*\d{1,4}[-–—\s]*|'
+                   r'第\s*\d{1,4}\s*页[，,/ ]*(?:共\s*\d{1,4}\s*页)?', re.I)
+
+# %% ../../nbs/10_data/33_markup.ipynb #b85bf1df
+_menu_words = frozenset(
+    '''home about us contact products services news blog login help search support faq careers sitemap privacy terms
+    account cart shop company 首页 主页 关于 关于我们 联系我们 联系方式 产品 产品中心 服务 新闻 新闻中心 资讯 博客 登录 注册 帮助 帮助中心
+    搜索 支持 招聘 加入我们 网站地图 隐私 购物车 下载 正文 论坛 我的账户 客服'''.split())
+
 def _is_menu(line:str)->bool:
-    "Whether a line is entries of a menu: three or more short ones, half of them known."
+    "Whether a line is entries of a menu."
     entries = [e.strip().lower() for e in re.split(r'[|｜>»·•/]+', line) if e.strip()]
     known = sum(e in _menu_words or any(w in _menu_words for w in e.split()) for e in entries)
     return len(entries) >= 3 and known * 2 >= len(entries) and all(len(e) <= 24 for e in entries)
 
+# %% ../../nbs/10_data/33_markup.ipynb #66a97051
 @lru_cache(maxsize=4096)
 def _drops(line:str)->bool:
-    return len(line) < 200 and bool(_furniture.fullmatch(line) or _page.fullmatch(line) or _cookies.search(line) or _is_menu(line))
+    "Whether a line belongs to the page."
+    if len(line) >= 200: return False
+    return bool(_furniture.fullmatch(line) or _page.fullmatch(line) or _cookies.search(line) or _is_menu(line))
 
 def strip_boilerplate(
     text:str,         # any text
@@ -133,7 +167,8 @@ def strip_boilerplate(
     lines = text.split('\n')
     kept = [l for l in lines if not _drops(l.strip())]
     counts, seen = Counter(l.strip() for l in kept), set()
-    often = {l for l, n in counts.items() if repeats and n >= repeats and sum(map(str.isalnum, l)) > 3 and count_words(l) <= 12}
+    often = {l for l, n in counts.items()
+             if repeats and n >= repeats and sum(map(str.isalnum, l)) > 3 and count_words(l) <= 12}
     kept = [l for l in kept if l.strip() not in often or not (l.strip() in seen or seen.add(l.strip()))]
     return '\n'.join(kept) if len(kept) < len(lines) else text
 
@@ -150,19 +185,25 @@ class Markup:
     def __post_init__(self):
         if self.level not in ('safe', 'full'): raise unknown('markup level', self.level, ['safe', 'full'])
 
-    def _steps(self)->list:
-        full = self.level == 'full'
-        wanted = [('markup', lambda t: strip_tags(t, self.level), self.html), ('entities', unescape, self.html),
-                  ('markdown', strip_markdown, full if self.markdown is None else self.markdown),
-                  ('boilerplate', strip_boilerplate, full if self.boilerplate is None else self.boilerplate)]
-        return [(name, step) for name, step, use in wanted if use]
-
     def __call__(self, batch:dict)->dict:
-        used, texts = self._steps(), batch[self.column]
-        done = [(t, []) if not t else until_stable(t, used) for t in texts]
-        empty = [bool(t and t.strip() and not new.strip()) for t, (new, _) in zip(texts, done)]
-        before, dropped, detail = (batch.get(c) or [''] * len(texts) for c in ('changed', 'dropped', 'detail'))
-        return batch | {self.column: [t if e else new for t, e, (new, _) in zip(texts, empty, done)],
-                        'changed': [b if e else ','.join(filter(None, (b, *c))) for b, e, (_, c) in zip(before, empty, done)],
-                        'dropped': [d or 'boilerplate' * e for d, e in zip(dropped, empty)],
-                        'detail': [d or 'nothing but markup and page furniture' * (e and not was) for d, e, was in zip(detail, empty, dropped)]}
+        texts, steps = list(batch[self.column]), self._steps()
+        changed, dropped, detail = ([v or '' for v in batch.get(c) or [''] * len(texts)]
+                                    for c in ('changed', 'dropped', 'detail'))
+        for row, text in enumerate(texts):
+            if not text: continue
+            plain, by = until_stable(text, steps)
+            if plain.strip() or not text.strip():
+                texts[row], changed[row] = plain, ','.join(filter(None, (changed[row], *by)))
+            elif not dropped[row]:
+                dropped[row], detail[row] = 'boilerplate', detail[row] or 'nothing but markup and page furniture'
+        return batch | {self.column: texts, 'changed': changed, 'dropped': dropped, 'detail': detail}
+
+# %% ../../nbs/10_data/33_markup.ipynb #625e983a
+@patch
+def _steps(self:Markup)->list:
+    "(name, function) of the steps that were asked for, in order."
+    full = self.level == 'full'
+    wanted = [('markup', lambda text: strip_tags(text, self.level), self.html), ('entities', unescape, self.html),
+              ('markdown', strip_markdown, full if self.markdown is None else self.markdown),
+              ('boilerplate', strip_boilerplate, full if self.boilerplate is None else self.boilerplate)]
+    return [(name, step) for name, step, use in wanted if use]
