@@ -209,3 +209,12 @@ def test_the_functions_of_the_command_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match='no concept'): concepts_query('shop', 'lampe')
     with pytest.raises(UserError, match='cannot be written'): concepts_export('shop', 'nowhere/a.csv')
     with pytest.raises(UserError, match='who='): concepts_edit('shop', 'accept', 'lamp')
+
+
+def test_what_a_corpus_proposes_under_a_synonym_can_be_saved():
+    label = {'zh': '开关'}
+    library = Library('shop', [Concept(concept_id('开关', 'zh'), label, count=4)])
+    library.add('switch', who='r7', synonyms=dict(zh=['开关']))
+    assert library.problems() == [] and library.get('开关').preferred == dict(en='switch', zh='开关')
+    morning = replay(Library('shop', [Concept(concept_id('开关', 'zh'), label, count=9)]), library.edits)
+    assert morning.problems() == [] and [c.count for c in morning] == [9]
