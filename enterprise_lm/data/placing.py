@@ -11,10 +11,12 @@ from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.progress import note_progress
 from .checks import fates
 from .index import Index, copy_id, id_key
 from .read import row_columns
+from .spill import undropped
 
 # %% ../../nbs/10_data/69_placing.ipynb #dce36a70
 def cuts(
@@ -29,6 +31,7 @@ def cuts(
         if place - start == rows or size >= characters: found.append(place); start, size = place, 0
     return found + [len(lengths)] if start < len(lengths) else found
 
+# %% ../../nbs/10_data/69_placing.ipynb #914ad4e9
 class SplitWriter:
     "An Arrow stream of even batches, filled piece by piece."
     def __init__(self, path:Path, lengths):
@@ -45,7 +48,7 @@ class SplitWriter:
     def _write(self, count:int):
         import pyarrow as arrow
         table = arrow.Table.from_batches(self.pieces, self.schema)
-        fresh = table.slice(0, count).combine_chunks().take(arrow.array(range(count)))  # buffers that end where the rows end
+        fresh = table.slice(0, count).combine_chunks().take(arrow.array(range(count)))
         self.stream.write_table(fresh.combine_chunks())
         self.pieces, self.done = table.slice(count).to_batches(), self.done + count
 
@@ -58,6 +61,7 @@ def json_line(
     "Return `row` as a line of JSON; a surrogate that UTF-8 cannot hold is escaped."
     return json.dumps(row, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n'
 
+# %% ../../nbs/10_data/69_placing.ipynb #021d3ab3
 def rejection(
     source:str,    # file:row
     stage:str,     # 'read', 'clean', …
@@ -66,9 +70,10 @@ def rejection(
     values=None,   # the row, or the line it could not be taken out of
 )->dict: # source, stage, rule, detail, reason, values
     "Return what `rejected.jsonl` says about a row."
-    return dict(source=source, stage=stage, rule=rule, detail=detail, reason=f'{rule}: {detail}' if detail else rule, values=values)
+    return dict(source=source, stage=stage, rule=rule, detail=detail, reason=f'{rule}: {detail}' if detail else rule,
+                values=values)
 
-# %% ../../nbs/10_data/69_placing.ipynb #021d3ab3
+# %% ../../nbs/10_data/69_placing.ipynb #3944fac9
 @dataclass
 class Plan:
     "Where each row of an index goes."
@@ -79,53 +84,69 @@ class Plan:
     left:dict = field(default_factory=dict)     # {row: (why, side, row that holds it back, similarity)}
     owner:dict = field(default_factory=dict)    # {row: (row it is a copy of, similarity)}
 
-    def ids(self, batch, rows)->list[str]:
-        "The ids of a record batch whose rows have these numbers."
-        if len(rows) and self.given_ids[rows].all(): return batch['id'].to_pylist()
-        ids = [f'{h:016x}' for h in self.index.hash[rows].tolist()]
-        for place in (self.copies[rows] > 1).nonzero()[0].tolist():
-            key = id_key(batch['text'][place].as_py(), batch['label'][place].as_py())
-            ids[place] = copy_id(key, int(self.copies[rows[place]]))
-        return ids
+# %% ../../nbs/10_data/69_placing.ipynb #29027f39
+@patch
+def ids(
+    self:Plan,
+    batch, # record batch with `id`, `text` and `label`
+    rows,  # array: the numbers of its rows
+)->list[str]: # one id a row
+    "Return the ids of these rows."
+    if len(rows) and self.given_ids[rows].all(): return batch['id'].to_pylist()
+    ids = [f'{h:016x}' for h in self.index.hash[rows].tolist()]
+    for place in (self.copies[rows] > 1).nonzero()[0].tolist():
+        key = id_key(batch['text'][place].as_py(), batch['label'][place].as_py())
+        ids[place] = copy_id(key, int(self.copies[rows[place]]))
+    return ids
 
-# %% ../../nbs/10_data/69_placing.ipynb #3944fac9
+# %% ../../nbs/10_data/69_placing.ipynb #12031af9
 class _Lists:
     "The lists beside a corpus, written line by line."
     def __init__(self, folder:Path, stack:ExitStack, plan:Plan):
         self.folder, self.plan, self.named = folder, plan, {}
         self.files = {n: stack.enter_context(open(folder/f'{n}.jsonl', 'wb')) for n in ('rejected', 'overlap')}
-        self.wanted = {r for row, (kept, _) in plan.owner.items() for r in (row, kept)} | {w[2] for w in plan.left.values()}
+        copies = {(row, kept) for row, (kept, _) in plan.owner.items()}
+        self.wanted = {held for _, _, held, _ in plan.left.values()}.union(*copies)
+
+    def _add(self, name:str, row:dict): self.files[name].write(json_line(row))
 
     def drop(self, batch):
-        "Rows that a stage dropped."
+        "Note rows that a stage dropped."
         for r in batch.select(['source', 'stage', 'dropped', 'detail', 'values']).to_pylist():
-            self.files['rejected'].write(json_line(rejection(r['source'], r['stage'], r['dropped'], r['detail'], json.loads(r['values'] or 'null'))))
+            values = json.loads(r['values'] or 'null')
+            self._add('rejected', rejection(r['source'], r['stage'], r['dropped'], r['detail'], values))
 
-    def leave(self, row:int, values:dict):
-        "A row that leaves the training side."
-        if row in self.plan.left:
-            why, side, held, similarity = self.plan.left[row]
-            self.files['overlap'].write(json_line(values | dict(overlap=why, held=side, resembles=self.named[held], similarity=similarity)))
-        else:
-            kept, similarity = self.plan.owner.get(row, (None, 0))
-            detail = '' if kept is None else f'{similarity:.2f} of it in {self.named[kept]}'
-            self.files['rejected'].write(json_line(rejection(values['source'], 'check', fates[self.plan.index.fate[row]], detail, {k: v for k, v in values.items() if v is not None})))
+# %% ../../nbs/10_data/69_placing.ipynb #9dc87b63
+@patch
+def leave(self:_Lists, row:int, values:dict):
+    "Note a row that leaves the training side."
+    if row in self.plan.left:
+        why, side, held, similarity = self.plan.left[row]
+        how = dict(overlap=why, held=side, resembles=self.named[held], similarity=similarity)
+        return self._add('overlap', values | how)
+    kept, similarity = self.plan.owner.get(row, (None, 0))
+    detail = '' if kept is None else f'{similarity:.2f} of it in {self.named[kept]}'
+    values = {k: v for k, v in values.items() if v is not None}
+    self._add('rejected', rejection(values['source'], 'check', fates[self.plan.index.fate[row]], detail, values))
 
-    def finish(self):
-        "Write what was a copy of what, by id."
-        found = defaultdict(list)
-        for row, (kept, similarity) in sorted(self.plan.owner.items()): found[kept].append((row, similarity))
-        lines = [dict(kept=self.named[k], dropped=[self.named[r] for r, _ in rows], similarity=round(min(s for _, s in rows), 4)) for k, rows in sorted(found.items())]
-        if lines: (self.folder/'clusters.jsonl').write_bytes(b''.join(map(json_line, lines)))
+@patch
+def finish(self:_Lists):
+    "Write what was a copy of what, by id."
+    found = defaultdict(list)
+    for row, (kept, similarity) in sorted(self.plan.owner.items()): found[kept].append((row, similarity))
+    lines = [dict(kept=self.named[kept], dropped=[self.named[row] for row, _ in rows],
+                  similarity=round(min(share for _, share in rows), 4)) for kept, rows in sorted(found.items())]
+    if lines: (self.folder/'clusters.jsonl').write_bytes(b''.join(map(json_line, lines)))
 
-# %% ../../nbs/10_data/69_placing.ipynb #d15a413e
+# %% ../../nbs/10_data/69_placing.ipynb #fd3c9720
 def _place(batch, first:int, plan:Plan, lists:_Lists, writers:list):
-    "Put the rows of a batch, numbered from `first`, where they belong."
+    "Put the rows of a batch, numbered from `first`, where they belong; return it with its ids."
     import numpy as np, pyarrow as arrow
     rows = np.arange(first, first + batch.num_rows)
     ids = plan.ids(batch, rows)
-    batch = arrow.RecordBatch.from_arrays([arrow.array(ids, arrow.string()), *batch.columns[1:]], schema=writers[0].schema)
-    for place in [r - first for r in lists.wanted.intersection(rows.tolist())]: lists.named[first + place] = ids[place]
+    columns = [arrow.array(ids, arrow.string()), *batch.columns[1:]]
+    batch = arrow.RecordBatch.from_arrays(columns, schema=writers[0].schema)
+    for row in lists.wanted.intersection(rows.tolist()): lists.named[row] = ids[row - first]
     for number, writer in enumerate(writers):
         here = plan.side[rows] == number
         if here.any(): writer.add(batch if here.all() else batch.filter(here))
@@ -133,6 +154,7 @@ def _place(batch, first:int, plan:Plan, lists:_Lists, writers:list):
     for place, values in zip(leaving.tolist(), batch.take(leaving).to_pylist()): lists.leave(first + place, values)
     return batch
 
+# %% ../../nbs/10_data/69_placing.ipynb #119f0df4
 def write_rows(
     folder:Path, # where the files go
     shards:list, # of `spill`, the sides that are held back first
@@ -140,19 +162,18 @@ def write_rows(
     sides:tuple, # names of the splits
 ):
     "Write every split, `rejected.jsonl`, `overlap.jsonl`, and where there are any `golden.jsonl` and `clusters.jsonl`."
-    import numpy as np
-    first, golden = 0, b''
+    first, golden = 0, []
     with ExitStack() as stack:
-        lists = _Lists(folder, stack, plan)
-        writers = [SplitWriter(folder/f'{s}.arrow', plan.index.characters[plan.side == n]) for n, s in enumerate(sides)]
+        lists, size = _Lists(folder, stack, plan), plan.index.characters
+        writers = [SplitWriter(folder/f'{side}.arrow', size[plan.side == n]) for n, side in enumerate(sides)]
         for shard in shards:
             for batch in shard.batches([*row_columns, 'dropped', 'detail', 'values', 'stage']):
-                kept = np.array([not d for d in batch['dropped'].to_pylist()], bool)
+                kept = undropped(batch)
                 if shard.side != 'golden' and not kept.all(): lists.drop(batch.filter(~kept))
                 stay = _place(batch.filter(kept).select(row_columns), first, plan, lists, writers)
                 first += stay.num_rows
-                if shard.side == 'golden': golden += b''.join(map(json_line, stay.select(['id', 'text', 'label', 'language']).to_pylist()))
+                if shard.side == 'golden': golden += stay.select(['id', 'text', 'label', 'language']).to_pylist()
                 note_progress('write corpus', first, len(plan.index), unit='rows')
         for writer in writers: writer.close()
         lists.finish()
-    if golden: (folder/'golden.jsonl').write_bytes(golden)
+    if golden: (folder/'golden.jsonl').write_bytes(b''.join(map(json_line, golden)))
