@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from enterprise_lm.core.artifact import load
+from enterprise_lm.core.errors import UserError
 from enterprise_lm.core.settings import Settings
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.pipelines.parameters import check, outputs
@@ -160,3 +161,47 @@ def test_find_subject_leaves_no_trace(run_elm, tmp_path, monkeypatch):
     assert not any(b'person-007' in p.read_bytes() for p in (tmp_path/'workspace').rglob('*') if p.is_file())
     refused = run_elm('run', 'subject', folder=tmp_path, code=2, SUBJECT='').stderr
     assert 'SUBJECT is not set' in refused
+
+
+def letters(path, rows):
+    "A database with a table of letters."
+    import sqlite3
+    with sqlite3.connect(path) as base:
+        base.execute('create table if not exists mail (id integer primary key, text text, label text)')
+        base.executemany('insert into mail (text, label) values (?, ?)', [(f'my lamp number {n} is dark since day {n * 7}', 'device') for n in rows])
+    return f'sqlite:///{path}#SELECT id, text, label FROM mail ORDER BY id'
+
+
+def test_a_step_reads_whatever_the_command_reads(workspace, corpora, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    source = letters(workspace.root/'shop.db', range(20)).replace(f'{workspace.root}/', '')
+    assert source.startswith('sqlite:///shop.db#')                  # relative to the caller, not to the step
+    written = workspace.twice('convert_text', data=source)['converted']
+    assert len(lines(written.file('converted.jsonl'))) == 20 and not written.parents
+    train = workspace.run('convert_text', data=f'{corpora[0].path}#train', name='train')['converted']
+    assert len(lines(train.file('train.jsonl'))) == len(Corpus.load(corpora[0])['train']) and train.parents[0]['digest'] == corpora[0].digest
+    assert 'object' in workspace.run('remove_duplicates', data='docstrings://json.decoder')['deduplicated'].file('deduplicated.jsonl').read_text().lower()
+    monkeypatch.setenv('SHOP', f"sqlite:///{workspace.root/'shop.db'}")
+    assert workspace.run('prepare_corpus', data='env:SHOP#' + source.partition('#')[2], name='shop')['corpus'].name == 'shop'
+
+
+@pytest.mark.parametrize('source, says', [('postgresql://ann:hunter2@db.example/shop#SELECT text FROM mail', 'env:NAME'), ('sqlite:///none.db#SELECT 1', 'none.db'),
+                                          ('env:NOWHERE#SELECT 1', 'NOWHERE'), ('docstrings://no_such_package', 'no_such_package'), ('hub://a/b/c/d', 'names no data set'),
+                                          ('nowhere.csv', 'no file or folder')])
+def test_a_source_that_cannot_be_read_is_refused_before_the_run(source, says):
+    for notebook in ('convert_text', 'redact_text', 'remove_duplicates', 'prepare_corpus'):
+        with pytest.raises(UserError, match=says) as refused: check(steps/f'{notebook}.ipynb', dict(data=source))
+        assert 'hunter2' not in str(refused.value)
+
+
+def test_a_step_that_reads_a_database_runs_every_time_and_what_follows_is_cached(run_elm, tmp_path):
+    (tmp_path/'one.yaml').write_text(f"preload: []\nparameters: {{data: sample://support}}\nsteps:\n  convert: {{notebook: {steps/'convert_text.ipynb'}, parameters: {{data: '${{data}}'}}}}\n"
+                                     f"  thin: {{notebook: {steps/'remove_duplicates.ipynb'}, parameters: {{data: '${{convert.converted}}/converted.jsonl'}}}}\n")
+    source = letters(tmp_path/'shop.db', range(12))
+    def states(data): return [s['state'] for s in run_elm('run', 'one.yaml', '-p', f'data={data}', '--json', folder=tmp_path).answer['steps']]
+    assert [states(source), states(source)] == [['done', 'done'], ['done', 'cached']]
+    letters(tmp_path/'shop.db', range(12, 15))
+    assert states(source) == ['done', 'done']
+    assert [states('docstrings://json.decoder') for _ in range(2)] == [['done', 'done'], ['cached', 'cached']]
+    refused = run_elm('run', 'one.yaml', '-p', 'data=postgresql://ann:hunter2@db.example/shop#SELECT 1', folder=tmp_path, code=2)
+    assert 'hunter2' not in refused.stderr and not any(b'hunter2' in p.read_bytes() for p in tmp_path.rglob('*') if p.is_file())

@@ -6,14 +6,15 @@
 __all__ = ['source_digest', 'library_digest', 'settings_digest', 'content', 'step_key', 'Cache', 'cached']
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #d9bfec87
-import fcntl, glob, json, os, shutil, time
+import fcntl, json, os, shutil, time
 from contextlib import contextmanager
 from pathlib import Path
 from fastcore.basics import patch
 import enterprise_lm
-from ..core.artifact import check_folder, data_digest, environment, file_digest, path_digest
+from ..core.artifact import check_folder, data_digest, environment, file_digest
 from ..core.settings import Settings
 from ..data.subjects import erased_subjects
+from .inputs import place_digest, source_content
 from .parameters import Parameter, contract, read_notebook
 from .seal import save_json
 
@@ -47,15 +48,6 @@ def _read_digest(place)->str:
     "The digest in an artifact's manifest."
     return json.loads((Path(place)/'manifest.json').read_text(encoding='utf-8'))['digest']
 
-def _place(value:str)->str:
-    "Digest of what a Path parameter names."
-    if value.startswith('sample://'):
-        folder = Path(enterprise_lm.__file__).parent/'data'/'samples'/value.removeprefix('sample://')
-        return path_digest(folder) if folder.exists() else value
-    if os.path.exists(value): return path_digest(value)
-    return data_digest({p: path_digest(p) for p in sorted(glob.glob(value, recursive=True))})
-
-# %% ../../nbs/85_pipelines/27_cache.ipynb #8a625d16
 def content(
     value,            # a converted value
     parameter:Parameter, # what it is given to
@@ -64,8 +56,9 @@ def content(
     if isinstance(value, list): return [content(v, parameter) for v in value]
     if isinstance(value, str) and os.path.isabs(value) and os.path.isfile(os.path.join(value, 'manifest.json')):
         return dict(artifact=_read_digest(value))
-    if 'Path' in (parameter.base, parameter.item) and value: return dict(place=_place(value))
-    return value
+    bases = {parameter.base, parameter.item}
+    if 'Source' in bases and value and (found := source_content(value)): return found
+    return dict(place=place_digest(value)) if bases & {'Path', 'Source'} and value else value
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #988bad6b
 def step_key(

@@ -7,13 +7,14 @@ __all__ = ['MEDIA_TYPE', 'write_step', 'Secret', 'hide', 'Parameter', 'read_note
            'handed_on', 'outputs']
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #490ce78e
-import ast, base64, glob, html, io, json, os, re, tokenize
+import ast, base64, html, io, json, os, re, tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 from ..core.artifact import Artifact, load
 from ..core.errors import UserError, unknown
+from .inputs import Source, resolve_path, resolve_source
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #73c89992
 def write_step(
@@ -69,7 +70,7 @@ def hide(
     return [hide(d, values) for d in data] if isinstance(data, (list, tuple)) else data
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #4bcfa771
-_bases = ('str', 'int', 'float', 'bool', 'list', 'dict', 'Path', 'Secret', 'Literal')
+_bases = ('str', 'int', 'float', 'bool', 'list', 'dict', 'Path', 'Source', 'Secret', 'Literal')
 
 @dataclass(frozen=True)
 class Parameter:
@@ -167,14 +168,6 @@ def contract(
     return {p.name: p for p in (_parameter(n, comments, where) for n in simple)}
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #9aa9d5cc
-def _path(value):
-    if not isinstance(value, (str, os.PathLike)) or not str(value): raise ValueError
-    text = os.fspath(value)
-    if text.startswith('sample://'): return text
-    found = glob.has_magic(text) and glob.glob(text, recursive=True) or os.path.exists(text)
-    if not found: raise UserError(f"there is no file or folder {text}")
-    return os.path.abspath(text)
-
 def _secret(value):
     if not isinstance(value, str): raise ValueError
     Secret(value).value()
@@ -191,7 +184,7 @@ def _list(value, item:str):
 
 def _value(value, base:str, item:str=''):
     "`value` as a `base`; raises ValueError or TypeError when it is none."
-    if base == 'Path': return _path(value)
+    if base in ('Path', 'Source'): return (resolve_path if base == 'Path' else resolve_source)(value)
     if base == 'Secret': return _secret(value)
     if base == 'list': return _list(value, item)
     if base == 'bool' and isinstance(value, str): return _switch[value.strip().lower()]
@@ -204,7 +197,7 @@ def _value(value, base:str, item:str=''):
 
 # %% ../../nbs/85_pipelines/00_parameters.ipynb #33e25f3c
 _said = dict(str='text', int='an int', float='a float', bool='true or false', list='a list', dict='a dict',
-             Path='a file or folder', Secret='the name of an environment variable')
+             Path='a file or folder', Source='a file, folder or other source', Secret='the name of an environment variable')
 
 def _refusal(parameter:Parameter, value)->str:
     "The sentence for a value that does not fit."
