@@ -157,9 +157,9 @@ rows = [dict(text=t) for t in read_rows('sample://support').table['text'].to_pyl
 def day(folder, data, crash=''):
     "One day in a workspace: build, in a process that may be killed at a point of the way."
     code = ("import json, os, sys\n"
-            "import enterprise_lm.core.artifact as artifact, enterprise_lm.data.concept_library as library\n"
+            "import enterprise_lm.core.artifact as artifact, enterprise_lm.data.concept_library as library, enterprise_lm.data.concept_versions as versions\n"
             "def die(*_, **__): os._exit(9)\n"
-            "if sys.argv[2]: setattr(artifact if hasattr(artifact, sys.argv[2]) else library, sys.argv[2], die)\n"
+            "if sys.argv[2]: setattr(artifact if hasattr(artifact, sys.argv[2]) else versions, sys.argv[2], die)\n"
             "made = library.build_library([dict(text=t) for t in json.loads(sys.argv[1])], 'shop', part='day-' + sys.argv[3], tagger=None)\n"
             "print(made.digest)")
     texts = [r['text'] for r in data]
