@@ -47,7 +47,7 @@ def test_no_bytes_break_a_reader(tmp_path_factory, data, format, encoding, unit)
     path.write_bytes(data)
     good, bad, error = usable(path, encoding=encoding, unit=unit)
     assert '\n' not in error and (not error or 'fuzz' in error)
-    for record in good: assert record.row >= 1 and (format in ('csv', 'tsv', 'jsonl', 'parquet') or record.values['text'].strip('\0') is not None)
+    for record in good: assert record.row >= 1 and (format in ('csv', 'tsv', 'jsonl', 'json', 'parquet') or record.values['text'].strip('\0') is not None)
     packed = path.with_suffix(f'.{format}.gz')
     if format not in ('parquet',) and data:
         packed.write_bytes(gzip.compress(data))
@@ -284,3 +284,41 @@ def test_samples_do_not_depend_on_the_order(rows, size, seed, random):
         assert len(chosen) == min(size, len(rows))
     positions = [id(r) for r in rows]; assert [p for p in positions if p in {id(r) for r in sample_rows(rows, size)}] == [id(r) for r in sample_rows(rows, size)]
     assert all(r['w'] for r in sample_rows(rows, size, weight='w'))
+
+
+# ---- a .json file that holds an array of objects
+
+values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(max_size=5), v, max_size=3), max_leaves=6)
+
+
+@quick
+@given(st.lists(st.one_of(st.dictionaries(st.text(max_size=5), values, max_size=4), values), max_size=8), st.sampled_from([None, 2]), st.sampled_from(['utf-8', 'utf-8-sig', 'utf-16', 'gb18030']))
+def test_an_array_of_objects_is_read_like_json_lines(tmp_path_factory, elements, indent, encoding):
+    path = tmp_path_factory.getbasetemp()/'rows.json'
+    path.write_bytes(json.dumps(elements, indent=indent, ensure_ascii=encoding == 'gb18030').encode(encoding, 'surrogatepass'))
+    found = list(records(path, encoding=encoding.removesuffix('-sig')))
+    assert [r.row for r in found] == list(range(1, len(elements) + 1))
+    for record, element in zip(found, elements):
+        if isinstance(element, dict): assert record.values == element and not record.reason
+        else: assert record.reason and json.loads(record.raw) == element
+
+
+@pytest.mark.parametrize('content, error', [('{"text": "a"}', 'no JSON array'), ('[{"text": "a"}', 'line 1, column 15: malformed JSON'), ('7', 'no JSON array'), ('{"text": "a"}\n{"text": "b"}', 'line 2, column 1: malformed JSON'),
+                                            ('[' * 100_000, 'JSON'), ('灯'.encode('gb18030').decode('latin-1'), "not utf-8")])
+def test_what_is_no_array_is_said(tmp_path, content, error):
+    (tmp_path/'a.json').write_bytes(content.encode('latin-1', 'replace'))
+    good, bad, said = usable(tmp_path/'a.json')
+    assert not good and not bad and error in said and 'a.json' in said
+
+
+def test_a_json_file_beyond_the_limit_is_to_be_json_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr('enterprise_lm.data.files.longest_json', 30)
+    (tmp_path/'a.json').write_text('[{"text": "The lamp is dark"}, {}]')
+    with gzip.open(tmp_path/'b.json.gz', 'wb') as file: file.write(b'[' + b' ' * 1000 + b']')
+    for name in ('a.json', 'b.json.gz'): assert f'{name} holds more than' in usable(tmp_path/name)[2] and 'convert it to jsonl' in usable(tmp_path/name)[2]
+
+
+def test_settings_beside_data_are_no_data(tmp_path):
+    (tmp_path/'rows.json').write_text(' [{"text": "灯坏了"}]', encoding='utf-8'); (tmp_path/'package.json').write_text('{"name": "shop"}')
+    [opened] = open_sources(tmp_path)
+    assert [r.values['text'] for r in opened.records] == ['灯坏了'] and skipped_files(tmp_path) == ['package.json'] and 'package.json' in opened.notes[0]

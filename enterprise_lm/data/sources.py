@@ -103,7 +103,7 @@ def _open_files(source, format:str, **options)->list[Opened]:
     "The files behind a path, a folder or a pattern."
     opened, skipped = [_open_file(p, n, format=format, **options) for p, n in find_files(source, format)], skipped_files(source, format)
     more = f' and {len(skipped) - 5} more' if len(skipped) > 5 else ''
-    if skipped: opened[0].notes.append(f"not read, since the ending names no format: {', '.join(skipped[:5])}{more}")
+    if skipped: opened[0].notes.append(f"not read, since nothing tells their format: {', '.join(skipped[:5])}{more}")
     return opened
 
 def _open_path(source, **options)->list[Opened]:
