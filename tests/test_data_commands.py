@@ -118,3 +118,11 @@ def test_augment_reads_a_database(tmp_path, run_elm):
         base.executemany('insert into mail values (?, ?)', [(f'my lamp number {n} is dark since the storm', 'device') for n in range(20)])
     done = run_elm('augment', 'sqlite:///shop.db#select text, label from mail order by text', '--output', 'more.jsonl', '--copies', '1', '--json', folder=tmp_path).answer
     assert done['rows'] == 20 and done['added'] > 0
+
+
+def test_no_password_reaches_a_concept_library(tmp_path, monkeypatch):
+    from enterprise_lm.data import concept_library
+    monkeypatch.setattr(concept_library, 'corpus_rows', lambda source: [dict(id=str(n), text='the lamp of the shop', language='en', source='x') for n in range(5)])
+    made = concept_library.build_library('postgresql://ann:hunter2@db.example/shop#SELECT text FROM mail', 'terms', tagger=None, root=tmp_path, settings=Settings(root=tmp_path))
+    assert not any(b'hunter2' in p.read_bytes() or 'hunter2' in p.name for p in tmp_path.rglob('*') if p.is_file())
+    assert any(f.startswith('parts/postgresql-shop-') for f in made.files)

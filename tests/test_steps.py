@@ -181,6 +181,8 @@ def test_a_step_reads_whatever_the_command_reads(workspace, corpora, monkeypatch
     train = workspace.run('convert_text', data=f'{corpora[0].path}#train', name='train')['converted']
     assert len(lines(train.file('train.jsonl'))) == len(Corpus.load(corpora[0])['train']) and train.parents[0]['digest'] == corpora[0].digest
     assert 'object' in workspace.run('remove_duplicates', data='docstrings://json.decoder')['deduplicated'].file('deduplicated.jsonl').read_text().lower()
+    terms = workspace.run('build_concepts', corpus=f'{corpora[0].path}#train', name='terms')['concepts']
+    assert corpora[0].digest in {p['digest'] for p in terms.parents}
     monkeypatch.setenv('SHOP', f"sqlite:///{workspace.root/'shop.db'}")
     assert workspace.run('prepare_corpus', data='env:SHOP#' + source.partition('#')[2], name='shop')['corpus'].name == 'shop'
 
