@@ -7,14 +7,14 @@ __all__ = ['presets', 'stage_names', 'sketch_columns', 'Preparation', 'get_prepa
 
 # %% ../../nbs/10_data/65_preparation.ipynb #27703450
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
 from ..core.text import is_blank
 from .checks import FillLanguages, Limits
 from .cleaning import Clean, shorten_around
 from .engine import apply, rows_of
-from .index import key_columns
 from .intake import make_intake
 from .languages import Languages
 from .markup import Markup
@@ -43,28 +43,31 @@ class Preparation:
         for name in ('near_duplicates', 'leakage'):
             if getattr(self, name): check_threshold(getattr(self, name))
         for name in ('overlap', 'missing', 'outliers'):
-            if not 0 <= getattr(self, name) <= 1: raise UserError(f"{name}={getattr(self, name)}: give a share between 0 and 1")
+            share = getattr(self, name)
+            if not 0 <= share <= 1: raise UserError(f"{name}={share}: give a share between 0 and 1")
 
     @property
     def limits(self)->Limits: return Limits(self.overlap, self.missing, self.outliers)
 
-# %% ../../nbs/10_data/65_preparation.ipynb #372e6821
-presets = {'as_is': {}, 'standard': dict(cleaning='safe', languages=True, rules='short', intake=True, exact_duplicates=True, near_duplicates=-1., leakage=-1.),
-           'web': dict(cleaning='full', markup='full', languages=True, rules='short, repetition, gopher, c4', intake=True, exact_duplicates=True, near_duplicates=-1., leakage=-1.)}
+# %% ../../nbs/10_data/65_preparation.ipynb #70c2a8e2
+_washed = dict(languages=True, intake=True, exact_duplicates=True, near_duplicates=-1., leakage=-1.)
+presets = {'as_is': {}, 'standard': dict(cleaning='safe', rules='short') | _washed,
+           'web': dict(cleaning='full', markup='full', rules='short, repetition, gopher, c4') | _washed}
 
 def get_preparation(
     preparation='as_is', # 'as_is', 'standard', 'web', a Preparation, or a dict of its fields
     settings=None,       # Settings; those of the working folder when None
 )->Preparation: # with every field filled
-    "Return a preparation; thresholds of the presets come from `[data] near_duplicates`. Raises `UserError` for a name or field there is not."
+    "Return a preparation, thresholds of presets from `[data] near_duplicates`; raises `UserError` for an unknown one."
     if isinstance(preparation, Preparation): return preparation
     fields = dict(preparation) if isinstance(preparation, dict) else dict(name=preparation)
     name = fields.get('name', 'as_is')
     if name not in presets and not isinstance(preparation, dict): raise unknown('preparation', str(name), presets)
     threshold = (settings or get_settings()).data.near_duplicates
     filled = {k: threshold if v == -1. else v for k, v in presets.get(name, {}).items()} | fields
+    known = Preparation.__dataclass_fields__
     for field in filled:
-        if field not in Preparation.__dataclass_fields__: raise unknown('field', field, Preparation.__dataclass_fields__, 'the preparation')
+        if field not in known: raise unknown('field', field, known, 'the preparation')
     return Preparation(**filled)
 
 # %% ../../nbs/10_data/65_preparation.ipynb #95ad5ddf
@@ -77,79 +80,99 @@ def stages_of(
     "Return the stages of a preparation."
     settings = settings or get_settings()
     allowed = tuple(settings.data.languages.replace(',', ' ').split())
-    found = dict(clean=[kind(level) for kind, level in ((Markup, preparation.markup), (Clean, preparation.cleaning)) if level],
-                 language=[] if preparation.languages else [FillLanguages()], rules=[Rules(preparation.rules)] if preparation.rules else [])
+    cleaning = ((Markup, preparation.markup), (Clean, preparation.cleaning))
+    found = dict(clean=[kind(level) for kind, level in cleaning if level],
+                 language=[] if preparation.languages else [FillLanguages()],
+                 rules=[Rules(preparation.rules)] if preparation.rules else [])
     if allowed or preparation.languages: found['language'].append(Languages(allowed))
     if intake := make_intake(settings, preparation.intake): found['intake'] = [intake]
     return tuple((name, tuple(found[name])) for name in stage_names if found.get(name))
 
-# %% ../../nbs/10_data/65_preparation.ipynb #44ec276e
+# %% ../../nbs/10_data/65_preparation.ipynb #cfcaae04
 def _take(batch:dict, rows:list)->dict: return {name: [values[i] for i in rows] for name, values in batch.items()}
 
-def _as_read(batch:dict, row:int, guard)->str:
-    "The values of a row as JSON; personal data goes where the policy wants it gone."
-    values = {name: batch[name][row] for name in row_columns if batch[name][row] is not None}
+def _as_json(values:dict, guard)->str:
+    "Values as JSON; personal data goes where the policy wants it gone."
     return json.dumps(guard(values) if guard else values, ensure_ascii=True)
 
-def _guarded(values:str, guard)->str: return json.dumps(guard(json.loads(values)), ensure_ascii=True) if values and guard else values
+def _as_read(batch:dict, row:int, guard)->str:
+    return _as_json({name: batch[name][row] for name in row_columns if batch[name][row] is not None}, guard)
 
+def _guarded(values:str, guard)->str: return _as_json(json.loads(values), guard) if values and guard else values
+
+# %% ../../nbs/10_data/65_preparation.ipynb #3304fe9b
 def _emptied(batch:dict)->dict:
     "Drop rows of which a stage left nothing that can be seen."
     bare = [not d and is_blank(t) for d, t in zip(batch['dropped'], batch['text'])]
-    return batch | dict(dropped=[d or 'empty' * b for d, b in zip(batch['dropped'], bare)], detail=[d or 'nothing was left of the text' * b for d, b in zip(batch['detail'], bare)])
+    return batch | dict(dropped=[d or 'empty' * b for d, b in zip(batch['dropped'], bare)],
+                        detail=[d or 'nothing was left of the text' * b for d, b in zip(batch['detail'], bare)])
 
-# %% ../../nbs/10_data/65_preparation.ipynb #cfcaae04
+# %% ../../nbs/10_data/65_preparation.ipynb #ea41363a
+def _sample(before:str, after:str, steps:list, guard)->str:
+    pair = dict(before=shorten_around(before, after), after=shorten_around(after, before))
+    return json.dumps(dict(steps=steps) | (guard(pair) if guard else pair), ensure_ascii=False)
+
+# %% ../../nbs/10_data/65_preparation.ipynb #b4395b03
 @dataclass(frozen=True)
 class Staged:
-    "A batch function: all stages, then `tail` over what stays; dropped rows get `stage`, `dropped`, `detail` and `values`."
+    "A batch function: all stages, then `tail` over what stays; dropped rows get `stage`, `dropped`, `detail`, `values`."
     stages:tuple     # as `stages_of` returns them
     tail:tuple = ()  # batch functions over the rows that stay, for their further columns
     held:tuple = ('clean', 'language', 'intake')  # stages that rows held back go through
 
     @property
-    def guard(self): return next((f.guard for _, functions in self.stages for f in functions if getattr(f, 'guard', None)), None)
+    def guard(self):
+        functions = [f for _, functions in self.stages for f in functions]
+        return next((f.guard for f in functions if getattr(f, 'guard', None)), None)
 
     def __call__(self, batch:dict)->dict:
-        count = rows_of(batch)
-        out = {c: list(batch[c]) for c in ('side', 'file', *row_columns, 'dropped', 'detail')} | dict(values=[_guarded(v, self.guard) for v in batch['values']])
-        out |= {'stage': ['read' if d else '' for d in batch['dropped']]} | {c: [''] * count for c in ('changed', 'sample', 'decision')}
-        out |= {f'after_{name}': [0] * count for name in stage_names}
+        out = self._columns(batch)
         rows = [i for i, dropped in enumerate(batch['dropped']) if not dropped]
         now = _take({c: batch[c] for c in row_columns}, rows)
         for i, text in zip(rows, now['text']): out['after_read'][i] = len(text)
         for name, functions in self.stages:
-            if rows and (name in self.held or batch['side'][0] == 'train'): rows, now = self._stage(name, functions, batch, rows, now, out)
+            meant = name in self.held or batch['side'][0] == 'train'
+            if rows and meant: rows, now = self._stage(name, functions, batch, rows, now, out)
         self._finish(rows, now, out, batch)
         return out
 
-    def _stage(self, name, functions, batch, rows, now, out):
-        "Run one stage, note what it dropped, and return what stays."
-        done = _emptied(apply(functions, now | dict(dropped=[''] * len(rows), detail=[''] * len(rows))))
-        kept = [k for k, dropped in enumerate(done['dropped']) if not dropped]
-        for k, i in enumerate(rows):
-            out[f'after_{name}'][i] = 0 if done['dropped'][k] else len(done['text'][k])
-            if done['dropped'][k]:
-                out['stage'][i], out['dropped'][i], out['detail'][i] = name, done['dropped'][k], done['detail'][k]
-                out['values'][i] = _as_read(batch, i, self.guard)
-                if 'decision' in done: out['decision'][i] = done['decision'][k]
-                for column in row_columns: out[column][i] = None
-                out['source'][i] = batch['source'][i]
-        return [rows[k] for k in kept], _take({c: v for c, v in done.items() if c not in ('dropped', 'detail')}, kept)
+@patch
+def _columns(self:Staged, batch:dict)->dict:
+    "The columns that come out, as they are before the first stage."
+    count = rows_of(batch)
+    out = {c: list(batch[c]) for c in ('side', 'file', *row_columns, 'dropped', 'detail')}
+    out |= dict(values=[_guarded(v, self.guard) for v in batch['values']])
+    out |= {'stage': ['read' if d else '' for d in batch['dropped']]}
+    out |= {c: [''] * count for c in ('changed', 'sample', 'decision')}
+    return out | {f'after_{name}': [0] * count for name in stage_names}
 
-    def _finish(self, rows, now, out, batch):
-        "Put the rows that stay back, with the columns of `tail` and a sample of each cleaning step."
-        last = apply(self.tail, now) if rows else {}
-        for name, values in last.items():
-            if name not in out: out[name] = [b'' if isinstance(values[0], bytes) else 0] * len(out['source'])
-            for i, value in zip(rows, values): out[name][i] = value
-        seen = set()
-        for k, i in enumerate(rows):
-            steps = set(filter(None, (now['changed'][k] if 'changed' in now else '').split(','))) - seen
-            if steps: seen |= steps; out['sample'][i] = _sample(batch['text'][i], now['text'][k], sorted(steps), self.guard)
+# %% ../../nbs/10_data/65_preparation.ipynb #d7fbf7d6
+@patch
+def _stage(self:Staged, name:str, functions, batch:dict, rows:list, now:dict, out:dict)->tuple[list, dict]:
+    "Run one stage, note what it dropped, and return what stays."
+    done = _emptied(apply(functions, now | dict(dropped=[''] * len(rows), detail=[''] * len(rows))))
+    for k, i in enumerate(rows):
+        if not done['dropped'][k]: out[f'after_{name}'][i] = len(done['text'][k]); continue
+        for column in row_columns: out[column][i] = None
+        out['source'][i], out['values'][i] = batch['source'][i], _as_read(batch, i, self.guard)
+        out['stage'][i], out['dropped'][i], out['detail'][i] = name, done['dropped'][k], done['detail'][k]
+        if 'decision' in done: out['decision'][i] = done['decision'][k]
+    kept = [k for k, dropped in enumerate(done['dropped']) if not dropped]
+    return [rows[k] for k in kept], _take({c: v for c, v in done.items() if c not in ('dropped', 'detail')}, kept)
 
-def _sample(before:str, after:str, steps:list, guard)->str:
-    pair = dict(before=shorten_around(before, after), after=shorten_around(after, before))
-    return json.dumps(dict(steps=steps) | (guard(pair) if guard else pair), ensure_ascii=False)
+# %% ../../nbs/10_data/65_preparation.ipynb #6da63f0c
+@patch
+def _finish(self:Staged, rows:list, now:dict, out:dict, batch:dict):
+    "Put the rows that stay back, with the columns of `tail` and a sample of each cleaning step."
+    last = apply(self.tail, now) if rows else {}
+    for name, values in last.items():
+        if name not in out: out[name] = [b'' if isinstance(values[0], bytes) else 0] * len(out['source'])
+        for i, value in zip(rows, values): out[name][i] = value
+    seen = set()
+    for i, text, changed in zip(rows, now['text'], now.get('changed', [''] * len(rows))):
+        steps = set(filter(None, changed.split(','))) - seen
+        if steps: out['sample'][i] = _sample(batch['text'][i], text, sorted(steps), self.guard)
+        seen |= steps
 
 # %% ../../nbs/10_data/65_preparation.ipynb #b63be86e
 sketch_columns = dict(shingles='large_binary', bands='binary', fingerprint='uint64')
@@ -161,6 +184,7 @@ class SketchRows:
 
     def __call__(self, batch:dict)->dict:
         sketches = sketch(batch['text'], self.threshold)
-        ends = sketches.sizes.cumsum()
-        return batch | dict(shingles=[sketches.shingles[end - size:end].tobytes() for end, size in zip(ends, sketches.sizes)],
-                            bands=[row.tobytes() for row in sketches.bands], fingerprint=sketches.fingerprints.tolist())
+        ends, sizes = sketches.sizes.cumsum(), sketches.sizes
+        shingles = [sketches.shingles[end - size:end].tobytes() for end, size in zip(ends, sizes)]
+        return batch | dict(shingles=shingles, bands=[row.tobytes() for row in sketches.bands],
+                            fingerprint=sketches.fingerprints.tolist())
