@@ -10,6 +10,7 @@ __all__ = ['key_columns', 'hash64', 'id_key', 'copy_id', 'Keys', 'Index', 'where
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from fastcore.basics import patch
 from ..core.text import words
 from .split import moment, text_key
 
@@ -21,6 +22,7 @@ def hash64(
     "Return the first eight bytes of a hash as a number."
     return int.from_bytes(maker(data.encode() if isinstance(data, str) else data).digest()[:8], 'big')
 
+# %% ../../nbs/10_data/48_index.ipynb #9e8762c3
 def id_key(
     text:str,       # a row's text
     label:str|None, # its label
@@ -36,8 +38,8 @@ def copy_id(
     return key[:16] if number == 1 else hashlib.sha256(f'{key}{number}'.encode()).hexdigest()[:16]
 
 # %% ../../nbs/10_data/48_index.ipynb #918d4832
-key_columns = dict(key='uint64', order='uint64', hash='uint64', given='uint64', group_key='uint64', subject_key='uint64',
-                   moment='float64', characters='int32', words='int32')
+key_columns = dict(key='uint64', order='uint64', hash='uint64', given='uint64', group_key='uint64',
+                   subject_key='uint64', moment='float64', characters='int32', words='int32')
 
 @dataclass(frozen=True)
 class Keys:
@@ -54,39 +56,45 @@ class Keys:
             group_key=named('group'), subject_key=named('subject'), moment=[moment(t) for t in batch['time']],
             characters=[len(t) for t in batch['text']], words=[len(words(t)) for t in batch['text']])
 
-# %% ../../nbs/10_data/48_index.ipynb #0341badf
+# %% ../../nbs/10_data/48_index.ipynb #87e513ff
 class Index:
     "Columns of numbers for the rows of a corpus, in order; `named` are the columns whose values are numbered."
     named = ('side', 'label', 'language', 'licence')
 
-    def __init__(self):
-        self.names, self.parts, self.arrays = {n: {None: -1} for n in self.named}, [], {}
-
-    def add(self, side:str, columns:dict):
-        "Add rows of one side."
-        import numpy as np
-        count = len(columns['key'])
-        part = {name: np.asarray(columns[name], dtype=kind) for name, kind in key_columns.items()}
-        for name in self.named:
-            known = self.names[name]
-            values = [side] * count if name == 'side' else columns[name]
-            part[name] = np.fromiter((known.setdefault(v, len(known) - 1) for v in values), np.int32, count)
-        self.parts.append(part)
-
-    def finish(self):
-        "Join what was added, and return the index."
-        import numpy as np
-        for name in (*key_columns, *self.named):
-            self.arrays[name] = np.concatenate([np.empty(0, key_columns.get(name, 'int32')), *(p.pop(name) for p in self.parts)]).astype(key_columns.get(name, 'int32'))
-        self.parts = []
-        self.arrays['fate'] = np.zeros(len(self), np.int8)
-        return self
-
+    def __init__(self): self.names, self.parts, self.arrays = {n: {None: -1} for n in self.named}, [], {}
     def __len__(self): return len(self.arrays['key'])
     def __getattr__(self, name):
         if name != 'arrays' and name in self.arrays: return self.arrays[name]
         raise AttributeError(name)
     def values(self, name:str)->list: return list(self.names[name])[1:]
+
+# %% ../../nbs/10_data/48_index.ipynb #66eac888
+@patch
+def add(
+    self:Index,
+    side:str,     # 'train', 'validation', 'test' or 'golden'
+    columns:dict, # `key_columns`, and all but the first of `named`
+):
+    "Add rows of one side."
+    import numpy as np
+    count = len(columns['key'])
+    part = {name: np.asarray(columns[name], dtype=kind) for name, kind in key_columns.items()}
+    for name in self.named:
+        known = self.names[name]
+        values = [side] * count if name == 'side' else columns[name]
+        part[name] = np.fromiter((known.setdefault(v, len(known) - 1) for v in values), np.int32, count)
+    self.parts.append(part)
+
+@patch
+def finish(self:Index)->Index:
+    "Join what was added, and return the index."
+    import numpy as np
+    for name in (*key_columns, *self.named):
+        kind = key_columns.get(name, 'int32')
+        self.arrays[name] = np.concatenate([np.empty(0, kind), *(part.pop(name) for part in self.parts)]).astype(kind)
+    self.parts = []
+    self.arrays['fate'] = np.zeros(len(self), np.int8)
+    return self
 
 # %% ../../nbs/10_data/48_index.ipynb #c1b87250
 def where_side(index:Index, side:str):
@@ -99,6 +107,7 @@ def group_keys(index:Index, rows):
     for name in ('group_key', 'subject_key'):
         if index.arrays[name][rows].any(): return index.arrays[name][rows]
 
+# %% ../../nbs/10_data/48_index.ipynb #046f4dfc
 def count_names(index:Index, rows, name:str)->Counter:
     "Return how often each value of a numbered column occurs in `rows`; None counts as None."
     import numpy as np
@@ -114,17 +123,20 @@ def repeated(
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return counts[place] > 1
 
+# %% ../../nbs/10_data/48_index.ipynb #2cba09f2
 def copy_numbers(
     index:Index,
 ): # array: 1 for the first row with this text and label, 2 for the second
     "Return the number of each row among those with the same text and label."
     import numpy as np
-    numbers, seen, golden = np.ones(len(index), np.int32), Counter(), index.side == index.names['side'].get('golden', -2)
+    numbers, seen = np.ones(len(index), np.int32), Counter()
+    golden = index.side == index.names['side'].get('golden', -2)
     for row in np.flatnonzero(repeated(index.hash)).tolist():
         name = bool(golden[row]), int(index.hash[row])
         seen[name] += 1; numbers[row] = seen[name]
     return numbers
 
+# %% ../../nbs/10_data/48_index.ipynb #08d1bb46
 def unique_ids(
     index:Index,
 ): # array of bool, the same for all rows of the corpus, and for all of its golden set
