@@ -9,6 +9,7 @@ __all__ = ['listed', 'Intake', 'make_intake', 'intake_record']
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from fastcore.basics import patch
 from ..core.settings import get_settings
 from .actions import protect
 from .policy import read_policy
@@ -26,9 +27,10 @@ def _refused(batch:dict, column:str, allowed:tuple)->list[str]:
     "For each row why it may not come in, '' when it may."
     if not allowed: return [''] * len(batch['text'])
     wanted = f"allowed: {', '.join(allowed)}"
-    return ['' if (v or '').strip().lower() in allowed else f"{v!r}, {wanted}" if v else f'no {column}, {wanted}' for v in batch[column]]
+    return ['' if (value or '').strip().lower() in allowed else
+            f'{value!r}, {wanted}' if value else f'no {column}, {wanted}' for value in batch[column]]
 
-# %% ../../nbs/10_data/36_intake.ipynb #f1b9499b
+# %% ../../nbs/10_data/36_intake.ipynb #99decfe0
 @dataclass(frozen=True)
 class Intake:
     "A batch function: refuses rows, changes texts, and says in `decision` what was found and decided."
@@ -39,36 +41,54 @@ class Intake:
     root:str = field(default='.', repr=False) # the workspace, for its key
 
     def __call__(self, batch:dict)->dict:
+        found = self.detector(batch['text']) if self.detector else []
         dropped, detail = list(batch['dropped']), list(batch['detail'])
-        def refuse(row, rule, why):
-            if not dropped[row]: dropped[row], detail[row] = rule, why
-        for column, allowed in (('licence', self.licences), ('consent', self.consent)):
-            for row, why in enumerate(_refused(batch, column, allowed)):
-                if why: refuse(row, column, why)
+        for rule, reasons in self._reasons(batch, found):
+            for row, why in enumerate(reasons):
+                if why and not dropped[row]: dropped[row], detail[row] = rule, why
         if not self.detector: return batch | dict(dropped=dropped, detail=detail)
-        found, acts = self.detector(batch['text']), dict(self.actions)
-        for row, spans in enumerate(found):
-            if bad := sorted({s.type for s in spans if acts.get(s.type) == 'refuse'}): refuse(row, 'personal data', ', '.join(bad))
-        decided = [Counter(f"{s.type} {acts.get(s.type, 'pass')}" for s in spans) for spans in found]
-        return batch | dict(text=self._changed(batch['text'], found), dropped=dropped, detail=detail, decision=[json.dumps(dict(d)) if d else '' for d in decided])
+        return batch | dict(text=self._changed(batch['text'], found), dropped=dropped, detail=detail,
+                            decision=[self._decided(spans) for spans in found])
 
-    def _changed(self, texts, found)->list[str]:
-        acts = {kind: action for kind, action in self.actions if action != 'refuse'}
-        if not acts or not any(found): return texts
-        secret = key(get_settings(self.root)) if set(acts.values()) - {'mask'} else b''
-        return protect(texts, found, acts, secret)[0]
+# %% ../../nbs/10_data/36_intake.ipynb #eaece9eb
+@patch
+def _reasons(self:Intake, batch:dict, found:list)->list[tuple]:
+    "(rule, why each row breaks it) in the order of the rules."
+    bad = {kind for kind, action in self.actions if action == 'refuse'}
+    personal = [', '.join(sorted({s.type for s in spans} & bad)) for spans in found]
+    return [('licence', _refused(batch, 'licence', self.licences)),
+            ('consent', _refused(batch, 'consent', self.consent)), ('personal data', personal)]
 
-    @property
-    def guard(self):
-        "What masks values that are written beside a corpus; None when the policy lets everything pass."
-        return self.mask if self.actions else None
+# %% ../../nbs/10_data/36_intake.ipynb #9c826c21
+@patch
+def _decided(self:Intake, spans:list)->str:
+    "What was found in a text and what became of it, as JSON counts; '' for nothing."
+    acts = dict(self.actions)
+    found = Counter(f"{s.type} {acts.get(s.type, 'pass')}" for s in spans)
+    return json.dumps(dict(found)) if found else ''
 
-    def mask(self, values):
-        "Return a text, or the texts in a list or dict, with the kinds that the policy acts on masked."
-        if isinstance(values, dict): return {k: v if k in ('source', 'subject', 'steps') else self.mask(v) for k, v in values.items()}
-        if isinstance(values, list): return [self.mask(v) for v in values]
-        if not isinstance(values, str): return values
-        return protect([values], self.detector([values]), {kind: 'mask' for kind, _ in self.actions})[0][0]
+@patch
+def _changed(self:Intake, texts:list[str], found:list)->list[str]:
+    "The texts with every finding changed that the policy wants changed."
+    acts = {kind: action for kind, action in self.actions if action != 'refuse'}
+    if not acts or not any(found): return texts
+    secret = key(get_settings(self.root)) if set(acts.values()) - {'mask'} else b''
+    return protect(texts, found, acts, secret)[0]
+
+# %% ../../nbs/10_data/36_intake.ipynb #f1b9499b
+@patch
+def mask(self:Intake, values):
+    "Return a text, or the texts in a list or dict, with the kinds that the policy acts on masked."
+    if isinstance(values, dict):
+        return {k: v if k in ('source', 'subject', 'steps') else self.mask(v) for k, v in values.items()}
+    if isinstance(values, list): return [self.mask(v) for v in values]
+    if not isinstance(values, str): return values
+    return protect([values], self.detector([values]), {kind: 'mask' for kind, _ in self.actions})[0][0]
+
+@patch(as_prop=True)
+def guard(self:Intake):
+    "What masks values that are written beside a corpus; None when the policy lets everything pass."
+    return self.mask if self.actions else None
 
 # %% ../../nbs/10_data/36_intake.ipynb #3c79a765
 _named = {'PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION', 'USERNAME'}
