@@ -9,12 +9,10 @@ __all__ = ['corpus_versions', 'find_corpus', 'refresh', 'changed_files', 'merge'
 from pathlib import Path
 from ..core.artifact import Artifact, find, list_artifacts, load
 from ..core.errors import UserError, unknown
-from ..core.settings import get_settings
 from .corpus import Corpus, make_corpus, prepare
 from .preparation import get_preparation
 from .read import open_rows
-from .sides import name_of, sides
-from .subjects import settings_of
+from .sides import name_of
 
 # %% ../../nbs/10_data/72_refresh.ipynb #a0682aa0
 def corpus_versions(
@@ -22,10 +20,14 @@ def corpus_versions(
     root=None, # folder of artifacts; None: the workspace's
 )->list[dict]: # version, digest, time, rows, previous; oldest first
     "Return the versions of a corpus."
-    found = sorted((a for a in list_artifacts('corpus', root) if a.name == name), key=lambda a: (a.manifest['time'], a.measurements.get('version', 0)))
-    return [dict(version=n, digest=a.digest, time=a.manifest['time'], rows=sum(s['rows'] for s in a.json('corpus.json')['splits'].values()),
-                 previous=f'{name}@{found[n - 2].short}' if n > 1 else None) for n, a in enumerate(found, 1)]
+    found = [a for a in list_artifacts('corpus', root) if a.name == name]
+    found.sort(key=lambda a: (a.manifest['time'], a.measurements.get('version', 0)))
+    before = [None] + [f'{name}@{a.short}' for a in found]
+    def rows(corpus): return sum(split['rows'] for split in corpus.json('corpus.json')['splits'].values())
+    return [dict(version=n, digest=a.digest, time=a.manifest['time'], rows=rows(a), previous=previous)
+            for n, (a, previous) in enumerate(zip(found, before), 1)]
 
+# %% ../../nbs/10_data/72_refresh.ipynb #28d21bf6
 def find_corpus(
     which,     # an artifact, its folder, 'name' (the newest), 'name@2', or 'name@digest'
     root=None, # folder of artifacts; None: the workspace's
@@ -34,13 +36,16 @@ def find_corpus(
     if isinstance(which, Artifact) or (Path(str(which))/'manifest.json').is_file(): return load(which, 'corpus')
     name, _, version = str(which).partition('@')
     versions = corpus_versions(name, root)
-    if not versions: raise unknown('corpus', name, dict.fromkeys(a.name for a in list_artifacts('corpus', root)), 'this workspace')
-    fits = [v for v in versions if version in ('', str(v['version'])) or len(version) > 3 and v['digest'].startswith(version)]
-    if not fits: raise unknown('version', str(which), [f"{name}@{v['version']}" for v in versions])
-    return load(find(fits[-1]['digest'], root), 'corpus')
+    if not versions:
+        raise unknown('corpus', name, dict.fromkeys(a.name for a in list_artifacts('corpus', root)), 'this workspace')
+    def fits(v): return str(v['version']) == version or len(version) > 3 and v['digest'].startswith(version)
+    fitting = [v for v in versions if not version or fits(v)]
+    if not fitting: raise unknown('version', str(which), [f"{name}@{v['version']}" for v in versions])
+    return load(find(fitting[-1]['digest'], root), 'corpus')
 
-# %% ../../nbs/10_data/72_refresh.ipynb #969e87ef
-_carried = ('train', 'seed', 'overlap_words', 'text', 'label', 'group', 'split_by', 'columns', 'format', 'encoding', 'label_names', 'preparation')
+# %% ../../nbs/10_data/72_refresh.ipynb #25ad5887
+_carried = ('train', 'seed', 'overlap_words', 'text', 'label', 'group', 'split_by', 'columns', 'format', 'encoding',
+            'label_names', 'preparation')
 
 def refresh(
     corpus,      # an earlier version: an artifact, its folder or its name
@@ -53,40 +58,51 @@ def refresh(
     settings = {k: earlier.parameters[k] for k in _carried if k in earlier.parameters}
     return prepare(source, name=earlier.name, root=root, cache=True, **(settings | more))
 
+# %% ../../nbs/10_data/72_refresh.ipynb #b28ec4d0
 def changed_files(
     earlier, # a corpus
     later,   # another
 )->dict: # new, changed, gone, same: names of files
     "Return which files came, changed and went between two versions."
     before, after = ({f['file']: f['sha256'] for f in Corpus.load(c).info['files']} for c in (earlier, later))
-    return dict(new=sorted(after.keys() - before), gone=sorted(before.keys() - after), changed=sorted(f for f in after.keys() & before if after[f] != before[f]),
-                same=sorted(f for f in after.keys() & before if after[f] == before[f]))
+    both = sorted(after.keys() & before)
+    return dict(new=sorted(after.keys() - before), gone=sorted(before.keys() - after),
+                changed=[f for f in both if after[f] != before[f]], same=[f for f in both if after[f] == before[f]])
 
-# %% ../../nbs/10_data/72_refresh.ipynb #b28ec4d0
-def _parts(source, keep_splits:bool, root)->tuple:
-    "(artifact or None, [(side, rows)]) of a source."
-    try: corpus = find_corpus(source, root) if not isinstance(source, list | tuple) else None
+# %% ../../nbs/10_data/72_refresh.ipynb #3115e3cd
+def _corpus_of(source, root)->Artifact|None:
+    "The corpus that a source names, None when it is none; a version that is not there is a mistake and no file."
+    if isinstance(source, list | tuple): return None
+    try: return find_corpus(source, root)
     except UserError:
         if isinstance(source, str) and '@' in source and '/' not in source: raise
-        corpus = None
-    settings = settings_of(root)
-    if corpus is None: return None, [('train', rows) for rows in open_rows(source, settings=settings)]
+
+def _parts(source, keep_splits:bool, root)->tuple:
+    "(artifact or None, [(side, rows)]) of a source."
+    corpus = _corpus_of(source, root)
+    if corpus is None: return None, [('train', rows) for rows in open_rows(source)]
     found = []
     for side in Corpus(corpus).splits:
-        for rows in open_rows(f'{corpus.path}#{side}', settings=settings):
+        for rows in open_rows(f'{corpus.path}#{side}'):
             rows.opened.name = f'{corpus.name}@{corpus.short}/{side}'
             found.append((side if keep_splits else 'train', rows))
     golden = Corpus(corpus).golden
-    return corpus, found + ([('golden', rows) for rows in open_rows(golden, settings=settings)] if golden else [])
+    return corpus, found + ([('golden', rows) for rows in open_rows(golden)] if golden else [])
 
+# %% ../../nbs/10_data/72_refresh.ipynb #d996d2e5
 def _check_schemas(corpora:list):
     "Raise `UserError` when some have labels and others have none."
     labelled = [c for c in corpora if c.json('corpus.json')['labels']]
     if labelled and len(labelled) < len(corpora):
-        bare = next(c for c in corpora if c not in labelled)
-        raise UserError(f"{labelled[0].name}@{labelled[0].short} has labels and {bare.name}@{bare.short} has none: label it first, or merge it with text that has none either")
+        named, bare = labelled[0], next(c for c in corpora if c not in labelled)
+        raise UserError(f"{named.name}@{named.short} has labels and {bare.name}@{bare.short} has none: label it first, "
+                        f"or merge it with text that has none either")
 
-# %% ../../nbs/10_data/72_refresh.ipynb #75a9f61f
+# %% ../../nbs/10_data/72_refresh.ipynb #2d1b97e6
+def _name_of_all(sources:list, corpora:list)->str:
+    "The names of the sources, each once."
+    return '-'.join(dict.fromkeys(c.name if c else name_of(s) for s, c in zip(sources, corpora)))
+
 def merge(
     sources:list,           # corpora (artifacts, folders, names with or without @version), files, folders, samples
     name:str='',            # of the corpus; '' joins the names of the sources
@@ -99,13 +115,14 @@ def merge(
     rejected_limit:float=.1,# share of rows that may be rejected
     processes:int|None=None,# as in `prepare`
 )->Artifact: # a corpus; its parents are the corpora
-    "Return one corpus made of several; `source` of a row says `name@digest/split:row`. Raises `UserError` when they do not fit together."
-    if isinstance(sources, str | Path | Artifact) or len(list(sources)) < 2: raise UserError("merge takes a list of two sources or more: name each one")
-    parts = [_parts(s, keep_splits, root) for s in sources]
-    corpora = [c for c, _ in parts if c is not None]
-    _check_schemas(corpora)
-    order = {side: n for n, side in enumerate(('golden', 'test', 'validation', 'train'))}
-    files = sorted((f for _, found in parts for f in found), key=lambda f: order[f[0]])
-    named = name or '-'.join(dict.fromkeys(c.name if c else name_of(s) for (c, _), s in zip(parts, sources)))
+    "Return one corpus of several, `source` of a row naming its origin; raises `UserError` when they do not fit."
+    if isinstance(sources, str | Path | Artifact) or len(list(sources)) < 2:
+        raise UserError("merge takes a list of two sources or more: name each one")
+    corpora, parts = zip(*(_parts(source, keep_splits, root) for source in sources))
+    parents = [c for c in corpora if c is not None]
+    _check_schemas(parents)
+    order = ('golden', 'test', 'validation', 'train')
+    files = sorted((file for part in parts for file in part), key=lambda file: order.index(file[0]))
     preparation = get_preparation(preparation or dict(name='merge', exact_duplicates=True))
-    return make_corpus(named, files, preparation, seed=seed, strict=strict, rejected_limit=rejected_limit, root=root, processes=processes, parents=corpora)
+    return make_corpus(name or _name_of_all(sources, corpora), files, preparation, seed=seed, strict=strict,
+                       rejected_limit=rejected_limit, root=root, processes=processes, parents=parents)
