@@ -18,7 +18,7 @@ from .read import find_columns, text_problem
 from .sources import open_sources
 from .writing import Columns, output_format, replacing, write_rows
 
-# %% ../../nbs/10_data/47_dedupe.ipynb #e89f3bf4
+# %% ../../nbs/10_data/47_dedupe.ipynb #88e2a685
 def _rows(source, text:str, encoding:str, format:str)->Iterator[tuple[str, str, Record]]:
     "(file, its text column, record) of everything in `source` but blank lines."
     for opened in open_sources(source, format=format, encoding=encoding):
@@ -29,7 +29,14 @@ def _rows(source, text:str, encoding:str, format:str)->Iterator[tuple[str, str, 
         for record in chain(head, stream):
             if record.reason != blank: yield opened.name, column, record
 
+# %% ../../nbs/10_data/47_dedupe.ipynb #de0cc831
 def _problem(record:Record, column:str)->str: return record.reason or text_problem(record.values.get(column))
+
+def _line(values:dict)->bytes:
+    return json.dumps(values, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n'
+
+def _rejected(file:str, record:Record, reason:str)->bytes:
+    return _line(dict(source=f'{file}:{record.row}', reason=reason, values=record.raw or record.values))
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #6fee11ee
 class _Names:
@@ -47,25 +54,19 @@ class _Names:
         files = list(self.files)
         return [row if len(files) == 1 else f'{files[file]}:{row}' for file, row in self.places], False
 
-# %% ../../nbs/10_data/47_dedupe.ipynb #c30e343b
-def _line(values:dict)->bytes:
-    return json.dumps(values, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n'
-
-def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, _Names, Columns]:
-    "Index of all usable rows, their names and columns; the others are written to the open file `rejected`."
+# %% ../../nbs/10_data/47_dedupe.ipynb #fccaf267
+def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, bool, Columns]:
+    "Index of all usable rows, whether their ids were given, their columns; the others go to the open file `rejected`."
     index, names, columns, batch = DuplicateIndex(threshold), _Names(), Columns(), []
     for file, column, record in rows:
-        if reason := _problem(record, column):
-            rejected.write(_line(dict(source=f'{file}:{record.row}', reason=reason,
-                                      values=record.raw or record.values)))
-            continue
+        if reason := _problem(record, column): rejected.write(_rejected(file, record, reason)); continue
         columns.note(record.values); names.add(file, record); batch.append(record.values[column])
         if len(batch) == 5000: index.add(None, batch); batch = []
     if batch: index.add(None, batch)
     index.ids, given = names.ids()
     return index, given, columns
 
-# %% ../../nbs/10_data/47_dedupe.ipynb #151c70f8
+# %% ../../nbs/10_data/47_dedupe.ipynb #a8c25911
 def _kept_rows(rows, keep, columns:Columns, text:str)->Iterator[dict]:
     "The values of the rows that stay."
     count = -1
@@ -77,6 +78,7 @@ def _kept_rows(rows, keep, columns:Columns, text:str)->Iterator[dict]:
     if count + 1 != len(keep):
         raise WorkError("the input changed while it was read: run it again when nobody writes to it")
 
+# %% ../../nbs/10_data/47_dedupe.ipynb #2735f4a9
 def _paths(input, output, clusters)->list[Path]:
     "The files to write; raises `UserError` when one of them is the input or another."
     paths = [Path(output), Path(clusters) if clusters else Path(output).with_suffix('.clusters.jsonl'),
