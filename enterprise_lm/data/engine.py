@@ -37,7 +37,8 @@ def _failed(error:Exception, function, batch:dict)->Exception:
     "The error to show for `error`, without any of the text."
     if isinstance(error, UserError | WorkError): return error
     place = next((f', in the batch that begins at {s}' for s in batch.get('source', ()) if s), '')
-    return WorkError(f"{type(function).__name__} failed with {type(error).__name__}{place}; set these rows aside, or leave this step out, and run it again")
+    return WorkError(f"{type(function).__name__} failed with {type(error).__name__}{place}; set these rows aside, or "
+                     f"leave this step out, and run it again")
 
 def apply(
     functions, # batch functions, first to last
@@ -63,21 +64,46 @@ def serve_batches():
             if isinstance(message, dict): answer = apply(functions, message)
             else: functions = answer = message
         except EOFError: return
-        except Exception as error: answer = error if isinstance(error, UserError | WorkError) else WorkError(type(error).__name__)
+        except (UserError, WorkError) as error: answer = error
+        except Exception as error: answer = WorkError(type(error).__name__)
         try: answers.send(answer)
         except BrokenPipeError: os._exit(0)
 
 # %% ../../nbs/10_data/31_engine.ipynb #90a66c55
+def _spawn()->tuple:
+    "A worker process, what it says and where to speak to it."
+    environment = {k: v for k, v in os.environ.items() if k != 'ELM_PROGRESS'}
+    environment |= dict(PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS='1')
+    call = 'from enterprise_lm.data.engine import serve_batches; serve_batches()'
+    process = subprocess.Popen([sys.executable, '-c', call], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               env=environment)
+    ends = (Connection(os.dup(process.stdout.fileno()), writable=False),
+            Connection(os.dup(process.stdin.fileno()), readable=False))
+    process.stdin.close(); process.stdout.close()
+    return process, *ends
+
+# %% ../../nbs/10_data/31_engine.ipynb #fda4333b
+def _died(process)->str:
+    "How a worker process ended, and what to do about it."
+    code = process.wait(5)
+    how = f'was killed by signal {-code}, mostly because memory ran out' if code < 0 else f'ended with {code}'
+    return f"a worker process {how}; run it again with fewer processes, or with processes=1"
+
+def _unsendable(error)->UserError:
+    "The error for functions that cannot reach a worker."
+    why = error if isinstance(error, WorkError) else type(error).__name__
+    return UserError(f"these functions cannot be sent to a worker process ({why}): define them in a module that can be "
+                     f"imported, or use processes=1")
+
+# %% ../../nbs/10_data/31_engine.ipynb #8c0c5c30
 class _Worker:
     "A worker process; called with a batch it returns the answer."
     def __init__(self, functions):
-        environment = {k: v for k, v in os.environ.items() if k != 'ELM_PROGRESS'} | dict(PYTHONPATH=os.pathsep.join(p for p in sys.path if p), OMP_NUM_THREADS='1')
-        self.process = subprocess.Popen([sys.executable, '-c', 'from enterprise_lm.data.engine import serve_batches; serve_batches()'],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-        self.incoming, self.outgoing = Connection(os.dup(self.process.stdout.fileno()), writable=False), Connection(os.dup(self.process.stdin.fileno()), readable=False)
-        self.process.stdin.close(); self.process.stdout.close()
+        self.process, self.incoming, self.outgoing = _spawn()
         try: self(tuple(functions))
-        except WorkError as error: self.stop(); raise (error if self.process.returncode == 0 else _unsendable(error)) from None
+        except WorkError as error:
+            self.stop()
+            raise (error if self.process.returncode == 0 else _unsendable(error)) from None
 
     def __call__(self, message):
         try: self.outgoing.send(message)
@@ -91,15 +117,6 @@ class _Worker:
     def stop(self):
         self.process.kill(); self.process.wait()
         self.incoming.close(); self.outgoing.close()
-
-# %% ../../nbs/10_data/31_engine.ipynb #24de5f37
-def _unsendable(error)->UserError:
-    return UserError(f"these functions cannot be sent to a worker process ({type(error).__name__ if not isinstance(error, WorkError) else error}): define them in a module that can be imported, or use processes=1")
-
-def _died(process)->str:
-    code = process.wait(5)
-    how = f'was killed by signal {-code}, mostly because memory ran out' if code < 0 else f'ended with {code}'
-    return f"a worker process {how}; run it again with fewer processes, or with processes=1"
 
 # %% ../../nbs/10_data/31_engine.ipynb #8521adc2
 def _in_workers(functions, batches, processes:int):
@@ -130,23 +147,29 @@ class _OnRay:
     def __call__(self, table): return _table(apply(self.functions, table.to_pydict()))
 
 def _table(batch:dict):
+    "A batch as an Arrow table."
     import pyarrow as arrow
     def column(values):
         try: return arrow.array(values)
         except OverflowError: return arrow.array(values, arrow.uint64())  # a hash of 64 bits
     return arrow.Table.from_pydict({name: column(values) for name, values in batch.items()})
 
+# %% ../../nbs/10_data/31_engine.ipynb #81160288
 def _start_ray(processes:int)->bool:
     "Start or join Ray; True when it was started here."
     try: import ray
-    except ImportError: raise UserError("Ray is not installed: run pip install 'enterprise_lm[ray]', or use engine='local'") from None
+    except ImportError:
+        raise UserError("Ray is not installed: run pip install 'enterprise_lm[ray]', or use engine='local'") from None
     if ray.is_initialized(): return False
     joined = {} if os.environ.get('RAY_ADDRESS') else dict(num_cpus=processes, include_dashboard=False)
     try: ray.init(log_to_driver=False, logging_level='error', configure_logging=False, **joined)
-    except Exception as error: ray.shutdown(); raise WorkError(f"Ray could not be started or joined ({type(error).__name__}); look at RAY_ADDRESS, or use engine='local'") from error
+    except Exception as error:
+        ray.shutdown()
+        raise WorkError(f"Ray could not be started or joined ({type(error).__name__}); look at RAY_ADDRESS, or use "
+                        f"engine='local'") from error
     return True
 
-# %% ../../nbs/10_data/31_engine.ipynb #4f227bd4
+# %% ../../nbs/10_data/31_engine.ipynb #23818795
 def _on_ray(functions, batches, processes:int, window:int=128):
     "Yield the answers of Ray Data in order."
     started = _start_ray(processes)
@@ -157,17 +180,17 @@ def _on_ray(functions, batches, processes:int, window:int=128):
     batches = iter(batches)
     try:
         while here := list(islice(batches, window)):
-            done = from_arrow([_table(b) for b in here]).map_batches(_OnRay(tuple(functions)), batch_format='pyarrow', batch_size=None)
+            stream = from_arrow([_table(b) for b in here])
+            done = stream.map_batches(_OnRay(tuple(functions)), batch_format='pyarrow', batch_size=None)
             for table in done.iter_batches(batch_format='pyarrow', batch_size=None): yield table.to_pydict()
     except ray.exceptions.RayError as error:
         known = getattr(error, 'cause', None)
-        raise known if isinstance(known, UserError | WorkError) else WorkError(f"Ray stopped with {type(error).__name__}; look at its dashboard, and run it again") from None
+        if isinstance(known, UserError | WorkError): raise known from None
+        raise WorkError(f"Ray stopped with {type(error).__name__}; look at its dashboard, and run it again") from None
     finally:
         if started: ray.shutdown()
 
 # %% ../../nbs/10_data/31_engine.ipynb #ab345a3f
-engines = ('local', 'ray')
-
 def count_processes(
     processes:int=0, # as asked for; 0: one for each core this process may use
 )->int: # one or more
@@ -175,6 +198,9 @@ def count_processes(
     if processes < 0: raise UserError(f"processes={processes}: give 1 or more, or 0 for one for each core")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     return processes or cores
+
+# %% ../../nbs/10_data/31_engine.ipynb #9abf7533
+engines = ('local', 'ray')
 
 def map_batches(
     functions,         # batch functions, first to last
