@@ -5,10 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from enterprise_lm.core.artifact import draft
+from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
 from enterprise_lm.data.corpus import Corpus, prepare
-from enterprise_lm.data.labels import list_labels
+from enterprise_lm.data.label_export import corpus_key
+from enterprise_lm.data.labels import list_labels, store_label, write_guidelines
 from enterprise_lm.models.family import save_model
 from enterprise_lm.models.tfidf import TfidfClassifier
 from enterprise_lm.release.registry import promote, register, versions
@@ -57,7 +58,8 @@ def running(tmp_path_factory):
     processes = [Process(full), Process(bare)]   # an application may be started before anything is released
     try:
         workspace = release(full)
-        yield SimpleNamespace(workspace=workspace, address=processes[0].address(), bare=processes[1].address())
+        yield SimpleNamespace(workspace=workspace, address=processes[0].address(), bare=processes[1].address(),
+                              bare_workspace=get_settings(bare))
     finally:
         for p in processes: p.process.terminate()
         for p in processes: p.process.wait(timeout=20)
@@ -102,7 +104,7 @@ def stays_here(page): return all(re.match(r'(https?://127\.0\.0\.1:\d+/|ws://127
 
 
 def keep(page, name, tmp_path):
-    folder = root/'docs' if os.environ.get('ELM_KEEP_SCREENSHOTS') == '1' and name in ('app', 'app_compare', 'app_label') else tmp_path
+    folder = root/'docs' if os.environ.get('ELM_KEEP_SCREENSHOTS') == '1' and name in ('app', 'app_compare', 'app_label', 'app_decide') else tmp_path
     page.screenshot(path=str(folder/f'{name}.png'), full_page=True)
     assert (folder/f'{name}.png').stat().st_size < 300_000
 
@@ -261,3 +263,91 @@ def test_the_interface_answers_scripts(running):
     assert not any(digest[:12] in str(drawn) for digest in digests)
     client.predict('intent', '2:1', 'not the text on the ballot', '', api_name='/vote_left')
     assert not [v for v in list_votes('intent', running.workspace) if v['reviewer'] == 'script']
+
+
+nasty = '<img src=x onerror="document.title=1"> ${document.title=2} {{#if}} {{this}}'
+
+
+def dispute(workspace, task):
+    "Labels of a task on which two people differ twice; returns {id: text} of the two, the one with three labels first."
+    corpus = Corpus.load(list_artifacts('corpus', workspace.folder('artifacts'))[0])
+    train, key = corpus['train'], corpus_key(corpus)
+    write_guidelines(task, f'看语气，不看内容。 {nasty}', ['calm', 'upset', '<b>unclear</b>'], 'Mara', workspace)
+    for n in range(12):
+        for who in ('Mara', '李云'):
+            store_label(train.ids[n], key, task, 'upset' if n == 3 or who == 'Mara' and n in (4, 5) else 'calm', who, nasty if n == 5 else '', settings=workspace)
+    store_label(train.ids[5], key, task, '<b>unclear</b>', 'Tom', '看不出语气', settings=workspace)
+    store_label(train.ids[6], key, task, 'upset', 'Tom', settings=workspace); store_label(train.ids[6], key, task, 'calm', 'Tom', settings=workspace)
+    return {train.ids[n]: train.texts[n] for n in (5, 4)}
+
+
+def chair(page, who, task):
+    "Open the tab of decisions and ask for what is disputed; returns the text shown."
+    page.get_by_role('tab').nth(3).click()
+    page.locator('#decide_task input').click()
+    page.get_by_role('option', name=task, exact=True).click()
+    page.locator('#decide_who input, #decide_who textarea').fill(who)
+    page.locator('#decide_start').click()
+    page.locator('#decide_opinions td').first.wait_for()
+    return page.locator('#decide_item textarea').input_value()
+
+
+def decide(page, label, reason):
+    page.locator('#decide_few').get_by_label(label, exact=True).check()
+    page.locator('#decide_reason textarea').fill(reason)
+    page.locator('#decide_give').click()
+
+
+def test_two_adjudicators_decide_one_on_a_phone_in_chinese(running, browser, tmp_path):
+    "Votes, reasons, agreement and guidelines are in sight; a decision needs a reason, waits for an earlier one, and is exported."
+    disputed = dispute(running.workspace, 'mood')
+    before = list_labels(task='mood', settings=running.workspace)
+    left, phone = visit(browser, running.address), visit(browser, running.address, 'zh-CN', 390, 844)
+    title, texts = left.title(), list(disputed.values())
+    assert [chair(page, who, 'mood') for page, who in ((left, 'Noor'), (phone, '周敏'))] == [texts[0]] * 2
+    table = left.locator('#decide_opinions').inner_text()
+    assert all(part in table for part in ('Mara', '李云', 'Tom', nasty, '看不出语气', '<b>unclear</b>'))
+    assert nasty in left.locator('#decide_shown textarea').input_value()
+    left.locator('#decide_standing').get_by_text("Krippendorff's alpha on 12 texts").wait_for()
+    phone.locator('#decide_standing').get_by_text('待裁定：2 条').wait_for()
+    left.locator('#decide_pairs button').first.click()
+    left.locator('#decide_pairs').get_by_text('Mara · 李云').wait_for()
+    left.locator('#decide_give').click()
+    left.locator('#decide_note').get_by_text('Choose a label first').wait_for()
+    decide(left, 'calm', ' ')
+    left.locator('#decide_note').get_by_text('Write a reason first').wait_for()
+    keep(left, 'app_decide', tmp_path); keep(phone, 'phone_decide', tmp_path)
+    decide(left, 'calm', 'No strong word, says noor@brightloom.example')
+    left.wait_for_function("text => document.querySelector('#decide_item textarea')?.value === text", arg=texts[1])
+
+    decide(phone, '<b>unclear</b>', '规范没有提到这种情况')
+    phone.locator('#decide_note').get_by_text('刚被他人裁定').wait_for()
+    phone.locator('#decide_opinions').get_by_text('Noor · 裁定').wait_for()
+    assert phone.locator('#decide_reason textarea').input_value() == '规范没有提到这种情况'
+    phone.locator('#decide_give').click()
+    phone.wait_for_function("text => document.querySelector('#decide_item textarea')?.value === text", arg=texts[1])
+    assert phone.evaluate('document.documentElement.scrollWidth') <= 390
+    decide(left, 'upset', 'A threat')
+    left.locator('#decide_standing').get_by_text('Nothing is left to decide').wait_for()
+
+    rows = list_labels(task='mood', settings=running.workspace)
+    assert rows[:len(before)] == before, 'an earlier vote was touched'
+    assert [(r['annotator'], r['label'], r['role']) for r in rows[len(before):]] == [
+        ('Noor', 'calm', 'adjudicator'), ('周敏', '<b>unclear</b>', 'adjudicator'), ('Noor', 'upset', 'adjudicator')]
+    assert rows[len(before)]['reason'].startswith('No strong word') and 'noor@' not in str(rows)
+    left.locator('#decide_export').click()
+    left.locator('#decide_file a').first.wait_for()
+    with left.expect_download() as found: left.locator('#decide_file a').first.click()
+    exported = [json.loads(line) for line in Path(found.value.path()).read_text(encoding='utf-8').splitlines()]
+    assert {r['id']: r['label'] for r in exported if r['decided_by'] == 'adjudication'} == dict(zip(disputed, ('<b>unclear</b>', 'upset')))
+    assert len(exported) == 12 and left.title() == title and stays_here(left) and stays_here(phone)
+
+
+def test_without_a_model_there_is_labelling_and_deciding(running, browser, tmp_path):
+    prepare('sample://support', name='support', root=running.bare_workspace.folder('artifacts'))
+    page = visit(browser, running.bare)
+    page.locator('#label_start').wait_for()
+    assert [tab.inner_text() for tab in page.get_by_role('tab').all()] == ['Label', 'Decide']
+    page.get_by_role('tab').nth(1).click()
+    page.locator('#decide_missing').get_by_text('Nobody has labelled a text yet').wait_for()
+    assert not page.locator('#decide_start').is_visible()

@@ -45,11 +45,19 @@ styles = '''
 .gradio-container {width: 100% !important; max-width: 960px !important; margin: 0 auto !important}
 .form {gap: 1rem !important; background: none !important; box-shadow: none !important}
 .note p {color: var(--body-text-color-subdued); margin: 0}
-#empty, #compare_missing, #label_missing {border-left: 4px solid var(--color-accent);
+#empty, #compare_missing, #label_missing, #decide_missing {border-left: 4px solid var(--color-accent);
   padding: .6rem .9rem; background: var(--background-fill-secondary); border-radius: 4px}
 .answer textarea {font-size: 1.15rem !important; font-weight: 600}
 .item textarea {font-size: 1.05rem !important}
 .choices button {min-height: 3rem}
+.opinions table {width: 100%; border-collapse: collapse}
+.opinions :is(table, thead, tbody, tr) {border: 0 !important}
+.opinions caption {text-align: left; font-weight: 600; color: var(--body-text-color-subdued); padding-bottom: .3rem}
+.opinions th, .opinions td {padding: .4rem .8rem .4rem 0; text-align: left; vertical-align: top;
+  border: 0; border-bottom: 1px solid var(--border-color-primary)}
+.opinions th {color: var(--body-text-color-subdued); font-weight: 400; font-size: .85rem}
+.opinions td {overflow-wrap: break-word}
+.opinions td:nth-child(3) {overflow-wrap: anywhere}
 #compare_start {align-self: flex-end}
 @media (max-width: 600px) {
   .gradio-container {padding: .5rem !important}

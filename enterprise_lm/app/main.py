@@ -9,6 +9,7 @@ __all__ = ['make_app', 'launch']
 import socket, sys, threading
 from .answers import Answers
 from .compare_tab import compare_tab
+from .decision_tab import decision_tab
 from .label_tab import label_tab
 from .look import chooser, gradio, label, launch_options
 from .try_tab import try_tab
@@ -26,9 +27,10 @@ def make_app(
         empty = gr.Markdown(t('nothing_released'), visible=False, elem_id='empty')
         model = chooser('model', visible=False, elem_id='model')
         with gr.Tabs(visible=False) as tabs:
-            with gr.Tab(t('tab_try'), id='try') as trying: fill_try, parts_try = try_tab(answers, model)
-            with gr.Tab(t('tab_compare'), id='compare') as comparing: fill_compare, parts_compare = compare_tab(answers, model)
+            with gr.Tab(t('tab_try'), id='try', visible=False) as trying: fill_try, parts_try = try_tab(answers, model)
+            with gr.Tab(t('tab_compare'), id='compare', visible=False) as comparing: fill_compare, parts_compare = compare_tab(answers, model)
             with gr.Tab(t('tab_label'), id='label'): fill_label, parts_label = label_tab(answers)
+            with gr.Tab(t('tab_decide'), id='decide') as deciding: decision_tab(answers, deciding)
         def load(request: gr.Request):
             names, texts = answers.released(), fill_label(request)
             there, any_text = bool(names), texts[1].visible

@@ -10,7 +10,7 @@ from fastcore.basics import patch
 
 # %% ../../nbs/95_app/00_words.ipynb #4bc3fe2c
 texts = dict( # key: (English, Chinese); labels and buttons
-    about=("Try a released model, compare two of its versions without knowing which is which, or label texts.", "试用已发布的模型，在不知道版本的情况下比较两个版本的回答，或标注文本。"),
+    about=("Try a released model, compare two of its versions without knowing which is which, label texts, or decide where labels differ.", "试用已发布的模型，在不知道版本的情况下比较两个版本的回答，标注文本，或裁定有分歧的标注。"),
     model=("Model", "模型"), tab_try=("Try", "试用"), tab_compare=("Compare", "盲评"),
     text=("Text", "文本"), text_hint=("Type or paste a text, in English or Chinese", "输入或粘贴一段中文或英文文本"),
     ask=("Ask the model", "提交"), examples=("Examples", "示例"), label=("Label and confidence", "类别与置信度"),
@@ -74,6 +74,26 @@ texts |= dict( # labelling: whole sentences
     agreement_is=("Agreement so far: **{value:.2f}** ({low:.2f} to {high:.2f}, Krippendorff's alpha on {items:,} texts).", "目前的一致性：**{value:.2f}**（{low:.2f} 至 {high:.2f}，{items:,} 条文本的 Krippendorff α）。"),
     agreement_open=("Agreement can be told from {wanted} texts with labels of two people; {items:,} so far.", "需要 {wanted} 条由两人标注的文本才能计算一致性；目前 {items:,} 条。"),
     exported=("{rows:,} labelled texts, ready for `elm prepare`. Annotators are written as keyed hashes.", "{rows:,} 条已标注文本，可直接用于 `elm prepare`。标注人以密钥哈希表示。"))
+
+# %% ../../nbs/95_app/00_words.ipynb #3bc3caa7
+texts |= dict( # deciding: labels and buttons
+    tab_decide=("Decide", "裁定"), decide_hint=("It is stored with your decisions", "将与您的裁定一起保存"),
+    decide_start=("Show what is disputed", "查看有分歧的文本"), opinions=("What was said", "各方意见"), final=("Final label", "最终类别"),
+    decide_reason=("Why? The rule that decides, or what the guidelines lack", "理由：依据哪条规范，或规范缺少什么"),
+    decide_give=("Save this decision", "保存裁定"), decide_back=("Correct my last decision", "修改上一条裁定"),
+    pairs=("Agreement, two by two", "两两一致性"), who=("Who", "姓名"), why=("Why", "理由"), rules_version=("Rules version", "规范版本"),
+    kappa=("Cohen's kappa", "Cohen κ 值"), interval=("95% interval", "95% 区间"), shared_items=("Texts both labelled", "共同标注的文本"),
+    decision_mark=("decision", "裁定"), changed_mark=("changed later", "后已更改"), unversioned=("none", "无"))
+
+texts |= dict( # deciding: whole sentences
+    decide_nameless=("Give your name first: every decision is stored with one.", "请先填写姓名：每条裁定都会记录裁定人。"),
+    decide_unexplained=("Write a reason first: the next version of the guidelines is made of such reasons.", "请先填写理由：下一版规范将根据这些理由修订。"),
+    nobody_labelled=("**Nobody has labelled a text yet.** Start under Label; what two people see differently is shown here.", "**还没有人标注过文本。** 请先在“标注”中标注；意见不一致的文本会显示在这里。"),
+    none_disputed=("Nothing is left to decide here: wherever people differ, somebody has decided.", "这里没有待裁定的文本：有分歧的文本都已裁定。"),
+    no_case=("There is nothing to decide yet: give your name and show what is disputed.", "还没有可裁定的内容：请填写姓名并查看有分歧的文本。"),
+    nothing_decided=("You have not decided anything here yet.", "您在这里还没有裁定。"),
+    decided_meanwhile=("Somebody has decided this text meanwhile: read their reason above before you decide again.", "此文本刚被他人裁定：请先阅读上方的理由，再决定是否重新裁定。"),
+    decide_standing=("Disputed and open: **{open:,}**. Decided: **{decided:,}**, by you **{own:,}**. {agreement}", "待裁定：**{open:,}** 条；已裁定：**{decided:,}** 条，其中您裁定 **{own:,}** 条。{agreement}"))
 
 # %% ../../nbs/95_app/00_words.ipynb #fdcfb660
 def reader_language(
