@@ -8,7 +8,7 @@ __all__ = ['fates', 'drop_unlabelled', 'FillLanguages', 'check_rejected', 'leave
 
 # %% ../../nbs/10_data/60_checks.ipynb #c260aabd
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from ..core.errors import UserError
 from ..core.text import language
@@ -52,9 +52,11 @@ def check_rejected(
     first = f'; the first: {first}' if first else ''
     for side, rows in kept.items():
         if not rows: raise UserError(f"there is no usable text for {side} in {', '.join(files[side])}{first}")
-    if rejected and strict: raise UserError(f"{rejected} rows cannot be used{first}; mend them, or leave strict off to set them aside")
+    if rejected and strict:
+        raise UserError(f"{rejected} rows cannot be used{first}; mend them, or leave strict off to set them aside")
     if rejected > limit * total:
-        raise UserError(f"{rejected} of {total} rows cannot be used{first}; mend them, or allow more with rejected_limit=")
+        raise UserError(f"{rejected} of {total} rows cannot be used{first}; mend them, or allow more with "
+                        f"rejected_limit=")
 
 # %% ../../nbs/10_data/60_checks.ipynb #e8a5a8bc
 def _held_by(values, held, held_rows):
@@ -65,6 +67,12 @@ def _held_by(values, held, held_rows):
     place = np.minimum(np.searchsorted(known, values), len(known) - 1)
     return np.where((known[place] == values) & (values != 0), held_rows[first[place]], -1)
 
+def _any_found(*columns)->list[int]:
+    "Places where any of `columns` is not -1."
+    import numpy as np
+    return np.flatnonzero(np.any([c >= 0 for c in columns], axis=0)).tolist()
+
+# %% ../../nbs/10_data/60_checks.ipynb #dbee8446
 def leave_overlap(
     index:Index,         # rows of all sides; changed in place
     minimum_words:int=0, # shorter texts may repeat
@@ -83,12 +91,7 @@ def leave_overlap(
     index.fate[sorted(left)] = fates.index('overlap')
     return dict(sorted(left.items()))
 
-def _any_found(*columns)->list[int]:
-    "Places where any of `columns` is not -1."
-    import numpy as np
-    return np.flatnonzero(np.any([c >= 0 for c in columns], axis=0)).tolist()
-
-# %% ../../nbs/10_data/60_checks.ipynb #eb343bcd
+# %% ../../nbs/10_data/60_checks.ipynb #acc99390
 @dataclass(frozen=True)
 class Limits:
     "Shares above which a build stops; 1 never does."
@@ -96,6 +99,7 @@ class Limits:
     missing:float = 1.   # values missing in a column that is used at all: label, language, licence, time or consent
     outliers:float = 1.  # texts far outside the usual lengths
 
+# %% ../../nbs/10_data/60_checks.ipynb #eb343bcd
 def outliers(
     lengths, # an array of lengths in characters
 ): # array of bool
@@ -107,7 +111,7 @@ def outliers(
     far = 3 * max(high - low, 1)
     return (sizes < low - far) | (sizes > high + far)
 
-# %% ../../nbs/10_data/60_checks.ipynb #ff5ee19a
+# %% ../../nbs/10_data/60_checks.ipynb #2891d3ba
 def check_limits(
     limits:Limits,   # shares that are allowed
     index:Index,     # rows of all sides
@@ -119,19 +123,25 @@ def check_limits(
     far = int(outliers(index.characters[index.fate == 0]).sum())
     train = len(where_side(index, 'train')) + left
     def stop(what, count, total, name, mend):
-        if count > getattr(limits, name) * total:
-            raise UserError(f"{count:,} of {total:,} {what}, and the limit {name}={getattr(limits, name)} allows {int(getattr(limits, name) * total):,}; {mend}")
-    stop('training rows are held back in validation or test too', left, train, 'overlap', 'take them out of one of the files, or raise the limit')
-    stop('texts are far longer or shorter than the others', far, rows, 'outliers', 'look for lost line ends and empty forms, or raise the limit')
+        limit = getattr(limits, name)
+        if count > limit * total:
+            raise UserError(f"{count:,} of {total:,} {what}, and the limit {name}={limit} allows "
+                            f"{int(limit * total):,}; {mend}, or raise the limit")
+    stop('training rows are held back in validation or test too', left, train, 'overlap',
+         'take them out of one of the files')
+    stop('texts are far longer or shorter than the others', far, rows, 'outliers',
+         'look for lost line ends and empty forms')
     for column, count in missing.items():
-        if count < rows: stop(f'rows have no {column}', count, rows, 'missing', f'fill the column {column}, leave it out, or raise the limit')
+        mend = f'fill the column {column}, leave it out'
+        if count < rows: stop(f'rows have no {column}', count, rows, 'missing', mend)
     return far
 
 # %% ../../nbs/10_data/60_checks.ipynb #829bee1e
 def _odd_labels(index:Index, sides:dict)->tuple[list[str], list[str]]:
     "Labels of validation or test that are never in train; labels that occur once."
     counts = {side: count_names(index, rows, 'label') for side, rows in sides.items()}
-    total, unseen = sum(counts.values(), Counter()), set(counts['test'] + counts['validation']) - set(counts['train'])
+    total = sum(counts.values(), Counter())
+    unseen = set(counts['test'] + counts['validation']) - set(counts['train'])
     return sorted(unseen - {None}), sorted(l for l, n in total.items() if n == 1 and l is not None)
 
 # %% ../../nbs/10_data/60_checks.ipynb #da63fb1e
@@ -139,8 +149,9 @@ def _repeats(index:Index, sides:dict)->tuple[int, int, int]:
     "Training rows that occur before, texts with more than one label, test texts that are in validation."
     import numpy as np
     rows = np.concatenate(list(sides.values()))
-    pairs = np.unique(np.stack([index.key[rows], index.label[rows].astype(np.uint64)]), axis=1)[0] if len(rows) else rows
-    _, labels = np.unique(pairs, return_counts=True)
+    pairs = np.stack([index.key[rows], index.label[rows].astype(np.uint64)])
+    if len(rows): pairs = np.unique(pairs, axis=1)
+    _, labels = np.unique(pairs[0], return_counts=True)
     return (len(sides['train']) - len(np.unique(index.key[sides['train']])), int((labels > 1).sum()),
             len(np.intersect1d(index.key[sides['test']], index.key[sides['validation']])))
 
@@ -155,8 +166,10 @@ def count_reasons(
 
 def _held(index:Index, left:dict)->str:
     "How many rows and different texts of each side were found in training."
-    held = {side: [row for row, why in left.items() if why[1] == side] for side in sorted({why[1] for why in left.values()})}
-    return '; '.join(f"{side}: {len(rows)} rows, {len(set(index.key[rows].tolist()))} different texts" for side, rows in held.items())
+    held = defaultdict(list)
+    for row, why in left.items(): held[why[1]].append(row)
+    def texts(rows): return len(set(index.key[rows].tolist()))
+    return '; '.join(f"{side}: {len(rows)} rows, {texts(rows)} different texts" for side, rows in sorted(held.items()))
 
 # %% ../../nbs/10_data/60_checks.ipynb #64f4fa0b
 def findings(
@@ -171,10 +184,13 @@ def findings(
     (unseen, once), (repeated, conflicting, shared) = _odd_labels(index, sides), _repeats(index, sides)
     rejected, left = Counter(dict(rejected)), dict(left)
     found = [('label never trained', len(unseen), f"in validation or test, never in train: {', '.join(unseen[:10])}"),
-             ('overlap', len(left), f"training rows that are held back as well, left out, see overlap.jsonl ({_held(index, left)})"),
+             ('overlap', len(left), f"training rows that are held back as well, left out, see overlap.jsonl "
+                                    f"({_held(index, left)})"),
              ('rejected rows', rejected.total(), f'see rejected.jsonl ({count_reasons(rejected)})'),
              ('conflicting labels', conflicting, 'texts that occur with more than one label'),
              ('label seen once', len(once), f"too few to learn from: {', '.join(once[:10])}"),
              ('repeated rows', repeated, 'training rows whose text occurs before'),
-             ('test in validation', shared, 'texts of the test split that are in validation too; official files stay whole'), *more]
-    return [dict(rule=r, count=n, detail=d) for r, n, d in found if n] + [dict(rule='note', count=1, detail=n) for n in dict.fromkeys(notes)]
+             ('test in validation', shared,
+              'texts of the test split that are in validation too; official files stay whole'), *more]
+    found += [('note', 1, note) for note in dict.fromkeys(notes)]
+    return [dict(rule=rule, count=count, detail=detail) for rule, count, detail in found if count]
