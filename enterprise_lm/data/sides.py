@@ -17,6 +17,7 @@ sides = ('train', 'validation', 'test')
 _official = re.compile(r'(train|valid|val|dev|test)(?:ing|ation|elopment)?(?![a-z])', re.IGNORECASE)
 _side_of = dict(train='train', valid='validation', val='validation', dev='validation', test='test')
 
+# %% ../../nbs/10_data/64_sides.ipynb #d3b43cbf
 def is_path(
     source, # what a user gave
 )->bool: # True for a path or a pattern, False for a sample and for rows
@@ -54,7 +55,9 @@ def find_sides(
         for path, _ in find_files(folder, format):
             name = _official.match(path.stem)
             found[_side_of[name[1].lower()] if name else 'golden' if path.stem == 'golden' else ''].append(path)
-    found = dict(found) if 'train' in found else dict(train=found[''] + found['validation'] + found['test'] if 'golden' in found else data)
+    if 'train' not in found:
+        loose = found[''] + found['validation'] + found['test']
+        found = dict(train=loose if 'golden' in found else data)
     for side, source in dict(test=test, validation=validation).items():
         if source: found[side] = _beside(source, folder) if is_path(source) and is_path(data) else source
     return {side: found[side] for side in sides if side in found}
@@ -64,7 +67,8 @@ def name_of(
     data, # file, folder, pattern, sample or rows
 )->str: # letters, digits, dots and dashes
     "Return a name for a corpus made from `data`."
+    parts, path = ['corpus'], source_path(data).resolve() if is_path(data) else None
     if is_sample(data): parts = [str(data).removeprefix('sample://').split('?')[0]]
-    else: parts = [source_path(data).resolve().stem, source_path(data).resolve().parent.name] if is_path(data) else ['corpus']
+    elif path: parts = [path.stem, path.parent.name]
     name = next((p for p in parts if not _official.match(p)), parts[0])
     return re.sub(r'[^\w.-]+', '-', name).strip('-.') or 'corpus'
