@@ -23,7 +23,8 @@ from .subjects import subject_columns, subject_key, subject_marker
 
 # %% ../../nbs/10_data/30_read.ipynb #e2cf0351
 _usual = dict(
-    text='text sentence content message query utterance question body review comment document title headline 文本 内容 正文 句子 问题 标题',
+    text='text sentence content message query utterance question body review comment document title headline '
+         '文本 内容 正文 句子 问题 标题',
     label='label category intent class target topic sentiment 标签 类别 分类 意图',
     id='id', language='language lang 语言', subject=' '.join(subject_columns), licence='licence license', group='group',
     time='time timestamp datetime created_at date 时间 日期', consent='consent 同意')
@@ -33,6 +34,14 @@ row_columns = ('id', 'text', 'source', 'label', 'language', 'subject', 'licence'
 def _listed(names)->str: return ', '.join(f'`{redact(str(n))[:40]}`' for n in list(names)[:20]) or 'none'
 
 # %% ../../nbs/10_data/30_read.ipynb #c6c7eba4
+def _named(names, asked:dict, where:str)->dict[str, str]:
+    "The columns that the caller named, all of which must be there."
+    for ours, theirs in asked.items():
+        if theirs and theirs not in names:
+            raise UserError(f"{where} has no column `{theirs}` for {ours}=; its columns are {_listed(names)}")
+    return {ours: theirs for ours, theirs in asked.items() if theirs}
+
+# %% ../../nbs/10_data/30_read.ipynb #dc4da89e
 def find_columns(
     names,          # the columns a file has
     text:str='',    # the column of texts, when its name is unusual
@@ -41,16 +50,15 @@ def find_columns(
     where:str='',   # the file, for the error
 )->dict[str, str]: # our name: the file's name
     "Return which column is which; raises `UserError` that lists the columns when the text or a named one is not there."
-    lower, found = {str(n).strip().lower(): n for n in reversed(list(names))}, {}
-    for ours, theirs in dict(text=text, label=label, group=group).items():
-        if theirs and theirs not in names: raise UserError(f"{where} has no column `{theirs}` for {ours}=; its columns are {_listed(names)}")
-        if theirs: found[ours] = theirs
+    found = _named(names, dict(text=text, label=label, group=group), where)
+    lower = {str(n).strip().lower(): n for n in reversed(list(names))}
     for ours, usual in _usual.items():
         known = next((lower[u] for u in usual.split() if u in lower and lower[u] not in found.values()), None)
         if ours not in found and known is not None: found[ours] = known
     if 'text' not in found and len(names) == 1: found['text'] = list(names)[0]
     if 'text' not in found:
-        raise UserError(f"{where} has no text column among {_listed(names)}: say text= which it is, or columns='text,label' when the first row is data already")
+        raise UserError(f"{where} has no text column among {_listed(names)}: say text= which it is, or "
+                        f"columns='text,label' when the first row is data already")
     return found
 
 # %% ../../nbs/10_data/30_read.ipynb #86620db2
@@ -73,7 +81,8 @@ def text_problem(
     "Return the reason why `value` is no text, or ''."
     if value is None: return 'null text'
     if isinstance(value, str) and is_blank(value): return 'empty text'
-    if isinstance(value, str) and len(value) > longest_text: return f'text of {len(value):,} characters; the limit is {longest_text:,}'
+    if isinstance(value, str) and len(value) > longest_text:
+        return f'text of {len(value):,} characters; the limit is {longest_text:,}'
     problem = _string_problem(value)
     return problem and f'text {problem}'
 
@@ -86,22 +95,25 @@ def _label_text(value, names:list|None)->tuple[str|None, str]:
     if problem: return None, f'label {problem}'
     value = value.strip()
     if names is None: return value, ''
-    if not value.isdecimal() or int(value) >= len(names): return None, f'label {redact(value[:20])!r} has no name: there are {len(names)} label names, counted from 0'
+    if not value.isdecimal() or int(value) >= len(names):
+        return None, f'label {redact(value[:20])!r} has no name: there are {len(names)} label names, counted from 0'
     return names[int(value)], ''
 
 # %% ../../nbs/10_data/30_read.ipynb #f584972d
 def _time_text(value)->str:
-    "`value` in ISO 8601 where it can be understood."
+    "`value` in ISO 8601 where it can be understood; a number beyond 1e11 is in milliseconds."
     if isinstance(value, date): return value.isoformat()
-    if isinstance(value, int | float): return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, timezone.utc).isoformat()
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, timezone.utc).isoformat()
     from email.utils import parsedate_to_datetime
-    for read in (lambda v: v if datetime.fromisoformat(v) else v, lambda v: datetime.fromisoformat(v.replace('/', '-')).isoformat(),
+    for read in (lambda v: datetime.fromisoformat(v) and v,
+                 lambda v: datetime.fromisoformat(v.replace('/', '-')).isoformat(),
                  lambda v: parsedate_to_datetime(v).isoformat()):
         try: return read(value.strip())
         except (ValueError, TypeError, OverflowError): pass
     return value
 
-# %% ../../nbs/10_data/30_read.ipynb #4edaea35
+# %% ../../nbs/10_data/30_read.ipynb #d66c1ac7
 def _plain(name:str, value):
     "`value` of the column `name` as text."
     if name == 'time' and isinstance(value, str | int | float | date) and not isinstance(value, bool):
@@ -110,11 +122,13 @@ def _plain(name:str, value):
     if name == 'consent' and isinstance(value, bool): return 'yes' if value else 'no'
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
+# %% ../../nbs/10_data/30_read.ipynb #4edaea35
 def _row(record:Record, which:dict, names:list|None, mark:Callable)->tuple[dict, str]:
     "The values of our columns, and the reason why the row cannot be used."
     values = {ours: record.values.get(theirs) for ours, theirs in which.items()}
     reason = record.reason or text_problem(values.get('text'))
-    if values.get('subject') is not None and not is_blank(str(values['subject'])): values['subject'] = mark(_plain('subject', values['subject']))
+    if values.get('subject') is not None and not is_blank(str(values['subject'])):
+        values['subject'] = mark(_plain('subject', values['subject']))
     if reason: return values, reason
     values['label'], reason = _label_text(values.get('label'), names)
     for name in which:
@@ -145,7 +159,9 @@ def label_names_of(
     here = source_path(source) if isinstance(source, str | Path) else Path()
     places = [source_path(label_names), (here if here.is_dir() else here.parent)/label_names]
     found = next((p for p in places if p.is_file()), None)
-    if not found: raise UserError(f"there is no file of label names at {label_names}, nor beside the data: give the path of a text file with one name a line")
+    if not found:
+        raise UserError(f"there is no file of label names at {label_names}, nor beside the data: give the path of a "
+                        f"text file with one name a line")
     return [line.strip() for line in text_lines(found, found.name) if line.strip()]
 
 # %% ../../nbs/10_data/30_read.ipynb #a10232ed
@@ -155,10 +171,15 @@ def _which(stream, text:str, label:str, group:str, file:str)->tuple[dict, Iterab
     head = list(islice(stream, 100))
     names = list(dict.fromkeys(n for record in head if not record.reason for n in record.values))
     which = find_columns(names, text, label, group, file) if names else {}
-    if not label and any(isinstance(record.values.get(which.get('label')), list | dict) for record in head): which.pop('label')
+    if not label and any(isinstance(record.values.get(which.get('label')), list | dict) for record in head):
+        which.pop('label')
     return which, chain(head, stream)
 
 # %% ../../nbs/10_data/30_read.ipynb #75723d7b
+def _as_given(record:Record, which:dict, values:dict)->dict:
+    "The values of a record, with the mark in the place of the person."
+    return record.values | ({which['subject']: values['subject']} if values.get('subject') else {})
+
 @dataclass
 class FileRows:
     "The rows of one file, table or list, to be gone through once."
@@ -181,10 +202,6 @@ class FileRows:
             source = f'{self.file}:{record.row}'
             if reason: yield dict(source=source, values=record.raw or _as_given(record, which, values)), reason
             else: values['source'] = source; yield values, ''
-
-def _as_given(record:Record, which:dict, values:dict)->dict:
-    "The values of a record, with the mark in the place of the person."
-    return record.values | ({which['subject']: values['subject']} if values.get('subject') else {})
 
 # %% ../../nbs/10_data/30_read.ipynb #f3dfe4f8
 def open_rows(
@@ -214,12 +231,14 @@ class Reading:
     files:list[dict]                               # name, sha256 and rows of each file
     notes:list[str] = field(default_factory=list)  # what a reader should know
 
-odd_ids = 'given ids are missing or not unique; ids are hashes of text and label instead'
-
 def _pack(rows:list[dict]):
     "Rows as one Arrow batch."
     import pyarrow as arrow
-    return arrow.RecordBatch.from_pydict({c: arrow.array([r.get(c) for r in rows], arrow.string()) for c in row_columns})
+    columns = {c: arrow.array([r.get(c) for r in rows], arrow.string()) for c in row_columns}
+    return arrow.RecordBatch.from_pydict(columns)
+
+# %% ../../nbs/10_data/30_read.ipynb #dada3a87
+odd_ids = 'given ids are missing or not unique; ids are hashes of text and label instead'
 
 def _with_ids(batches:list, hashed:list[str], notes:list[str]):
     "The table of `batches`; the hashed ids take the place of given ones that are missing or not unique."
@@ -241,7 +260,9 @@ def read_rows(
     for file in open_rows(source, *args, **kwargs):
         count = 0
         for values, reason in file:
-            if reason: out.rejected.append(dict(source=values['source'], reason=reason, values=values['values'])); continue
+            if reason:
+                out.rejected.append(dict(source=values['source'], reason=reason, values=values['values']))
+                continue
             rows.append(values); count += 1
             ids.append(hashed(values['text'], values['label']))
             if len(rows) == 10_000: batches.append(_pack(rows)); rows = []
@@ -266,7 +287,8 @@ def read(
     reading = read_rows(source, text, label, group, columns, format, encoding, label_names)
     if reading.rejected and rejected is None:
         bad, more = reading.rejected[0], len(reading.rejected) - 1
-        raise UserError(f"{bad['source']}: {bad['reason']}{f' (and {more} more rows)' if more else ''}; mend it, or pass rejected=[] to go on without it")
+        raise UserError(f"{bad['source']}: {bad['reason']}{f' (and {more} more rows)' if more else ''}; mend it, or "
+                        f"pass rejected=[] to go on without it")
     if rejected is not None: rejected.extend(reading.rejected)
     from datasets import Dataset
     return Dataset(reading.table)
