@@ -8,7 +8,8 @@ __all__ = ['targets', 'convert']
 # %% ../../nbs/10_data/75_convert.ipynb #2147068e
 import base64, csv, json, os, platform, re, shutil, tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from ..core.errors import UserError, WorkError, unknown
@@ -17,25 +18,31 @@ from .files import blank, find_files
 from .read import find_columns
 from .sources import open_sources
 
-# %% ../../nbs/10_data/75_convert.ipynb #2a99c238
+# %% ../../nbs/10_data/75_convert.ipynb #75a155f3
 @dataclass
 class _Spool:
     "Rows on their way, and what is known of them."
-    folder:Path                                                       # of drafts, beside the output
-    kinds:dict = field(default_factory=lambda: defaultdict(set))      # column: types of its values
+    folder:Path                                                   # of drafts, beside the output
+    kinds:dict = field(default_factory=lambda: defaultdict(set))  # column: types of its values
     rows:int = 0
     blank:int = 0
     rejected:int = 0
-    first:str = ''                                                    # why the first row was rejected
+    first:str = ''                                                # why the first row was rejected
 
     def reject(self, source:str, reason:str, values):
         self.rejected, self.first = self.rejected + 1, self.first or f'{source}: {reason}'
         line = json.dumps(dict(source=source, reason=reason, values=values), ensure_ascii=False, default=str)
-        with open(self.folder/'rejected.jsonl', 'ab') as file: file.write(line.encode('utf-8', 'backslashreplace') + b'\n')
+        line = line.encode('utf-8', 'backslashreplace')
+        with open(self.folder/'rejected.jsonl', 'ab') as file: file.write(line + b'\n')
+
+    def drop(self, number:int, reason:str, row:dict):
+        self.rows -= 1
+        self.reject(f'row {number}', reason, row)
 
     def __iter__(self)->Iterator[dict]:
         with open(self.folder/'rows.jsonl', encoding='utf-8', newline='\n') as file: yield from map(json.loads, file)
 
+# %% ../../nbs/10_data/75_convert.ipynb #1855170e
 def _line(values:dict)->tuple[str, str]:
     "A row as a JSON line, and why no text file can hold it; '' when one can."
     line = json.dumps(values, ensure_ascii=False, default=str)
@@ -55,7 +62,8 @@ def _fill(spool:_Spool, opened:list, keep:list):
             elif reason: spool.reject(f'{source.name}:{record.row}', reason, record.raw or record.values)
             else:
                 for name, value in values.items(): spool.kinds[name].add(type(value))
-                file.write(line + '\n'); spool.rows += 1
+                file.write(line + '\n')
+                spool.rows += 1
 
 # %% ../../nbs/10_data/75_convert.ipynb #912f4258
 def _listed(names)->str: return ', '.join(f'`{name[:40]}`' for name in list(names)[:9])
@@ -64,17 +72,20 @@ def _cell(value)->str:
     "A value as text."
     return '' if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
+# %% ../../nbs/10_data/75_convert.ipynb #6d8b7858
 def _check_names(names:list[str], format:str):
     "Raise `UserError` for column names that a header cannot hold."
     for name in names:
         if not name.strip() or name != name.strip() or re.search('[\r\n\ufeff]', name):
-            raise UserError(f"{format} has no place for a column called {name[:40]!r}: rename it, or say keep= which columns to write")
+            raise UserError(f'{format} has no place for a column called {name[:40]!r}: '
+                            'rename it, or say keep= which columns to write')
 
 def _write_delimited(spool:_Spool, path:Path, delimiter:str):
     names = list(spool.kinds)
     _check_names(names, 'csv' if delimiter == ',' else 'tsv')
     with open(path, 'w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator='\r\n', quoting=csv.QUOTE_ALL if len(names) == 1 else csv.QUOTE_MINIMAL)
+        quoting = csv.QUOTE_ALL if len(names) == 1 else csv.QUOTE_MINIMAL
+        writer = csv.writer(file, delimiter=delimiter, lineterminator='\r\n', quoting=quoting)
         writer.writerow(names)
         for row in spool: writer.writerow([_cell(row.get(name)) for name in names])
 
@@ -85,32 +96,46 @@ def _schema(spool:_Spool):
     "The Arrow schema of the rows."
     import pyarrow as arrow
     plain = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
-    def kind(types): return plain.get(*types, arrow.string()) if len(types := types - {type(None)}) == 1 else arrow.string()
+    def kind(types):
+        types = types - {type(None)}
+        return plain.get(*types, arrow.string()) if len(types) == 1 else arrow.string()
     return arrow.schema([(name, kind(types)) for name, types in spool.kinds.items()])
 
+# %% ../../nbs/10_data/75_convert.ipynb #ab40606f
 def _write_parquet(spool:_Spool, path:Path):
     import pyarrow as arrow, pyarrow.parquet as parquet
     schema, rows = _schema(spool), []
-    def values(name, type): return arrow.array([r.get(name) if type != arrow.string() or r.get(name) is None else _cell(r[name]) for r in rows], type)
-    def flush(): writer.write_table(arrow.table([values(f.name, f.type) for f in schema], schema=schema)); rows.clear()
+    def value(row, field):
+        found = row.get(field.name)
+        return _cell(found) if field.type == arrow.string() and found is not None else found
+    def flush():
+        columns = [arrow.array([value(row, field) for row in rows], field.type) for field in schema]
+        writer.write_table(arrow.table(columns, schema=schema))
+        rows.clear()
     try:
         with parquet.ParquetWriter(path, schema) as writer:
             for row in spool:
                 rows.append(row)
                 if len(rows) == 10_000: flush()
             flush()
-    except (arrow.ArrowInvalid, OverflowError): raise UserError("a number is too large for parquet: choose jsonl") from None
+    except (arrow.ArrowInvalid, OverflowError):
+        raise UserError('a number is too large for parquet: choose jsonl') from None
 
 # %% ../../nbs/10_data/75_convert.ipynb #0ed489f0
 def _write_txt(spool:_Spool, path:Path, text:str):
     more = [name for name, types in spool.kinds.items() if name != text and types != {type(None)}]
-    if more: raise UserError(f"txt holds texts and nothing else, and these rows have {_listed(more)} too: choose csv or jsonl, or say keep='{text}'")
+    if more:
+        raise UserError(f"txt holds texts and nothing else, and these rows have {_listed(more)} too: "
+                        f"choose csv or jsonl, or say keep='{text}'")
     with open(path, 'w', encoding='utf-8', newline='\n') as file:
         for number, row in enumerate(spool, 1):
             value = _cell(row.get(text))
-            problem = 'a line break, which txt cannot hold' if re.search('[\r\n]', value) else 'empty text' if is_blank(value) else ''
-            if problem: spool.reject(f'row {number}', problem, row); spool.rows -= 1; continue
-            if not file.tell() and value[0] == '\ufeff': file.write('\ufeff')  # the first mark of a file is dropped when it is read
+            problem = 'empty text' if is_blank(value) else ''
+            if re.search('[\r\n]', value): problem = 'a line break, which txt cannot hold'
+            if problem:
+                spool.drop(number, problem, row)
+                continue
+            if not file.tell() and value[0] == '\ufeff': file.write('\ufeff')  # a reader drops the first mark
             file.write(value + '\n')
 
 # %% ../../nbs/10_data/75_convert.ipynb #eb4066a7
@@ -122,23 +147,30 @@ def _document(row:dict, text:str)->str:
     mark = '\ufeff' if not head and body.startswith('\ufeff') else ''
     return mark + ('---\n' + '\n'.join(head) + '\n---\n\n' if head else '') + body + '\n'
 
+# %% ../../nbs/10_data/75_convert.ipynb #d9ad24ef
 def _write_md(spool:_Spool, path:Path, text:str, folder:bool):
     for name in spool.kinds:
         if not re.fullmatch(r'[A-Za-z_][\w-]*', name):
-            raise UserError(f"Markdown has no place for a column called {name[:40]!r}: rename it, or say keep= which columns to write")
+            raise UserError(f'Markdown has no place for a column called {name[:40]!r}: '
+                            'rename it, or say keep= which columns to write')
     if not folder and spool.rows > 1:
-        raise UserError(f"a Markdown file holds one document, and there are {spool.rows}: name a folder without an ending and say to='md'")
+        raise UserError(f'a Markdown file holds one document, and there are {spool.rows}: '
+                        "name a folder without an ending and say to='md'")
     if folder: path.mkdir()
     digits = len(str(spool.rows))
     for number, row in enumerate(spool, 1):
         value = _cell(row.get(text))
-        problem = 'a carriage return, which Markdown files do not keep' if '\r' in value else 'empty text' if is_blank(value) else ''
-        if problem: spool.reject(f'row {number}', problem, row); spool.rows -= 1
-        else: (path/f'{number:0{digits}}.md' if folder else path).write_text(_document(row, text), encoding='utf-8', newline='\n')
+        problem = 'empty text' if is_blank(value) else ''
+        if '\r' in value: problem = 'a carriage return, which Markdown files do not keep'
+        if problem: spool.drop(number, problem, row)
+        else:
+            place = path/f'{number:0{digits}}.md' if folder else path
+            place.write_text(_document(row, text), encoding='utf-8', newline='\n')
 
 # %% ../../nbs/10_data/75_convert.ipynb #7f917639
-_headers = {'id': 'X-Id', 'label': 'X-Label', 'group': 'X-Group', 'time': 'X-Time', 'subject': 'X-Person', 'quoted': 'X-Quoted',
-            'signature': 'X-Signature', 'attachments': 'X-Attachments', 'title': 'Subject', 'from': 'From', 'to': 'To', 'language': 'Content-Language'}
+_headers = {'id': 'X-Id', 'label': 'X-Label', 'group': 'X-Group', 'time': 'X-Time', 'subject': 'X-Person',
+            'quoted': 'X-Quoted', 'signature': 'X-Signature', 'attachments': 'X-Attachments', 'title': 'Subject',
+            'from': 'From', 'to': 'To', 'language': 'Content-Language'}
 
 def _encoded(value:str)->str:
     "A header's value: as it is when it is plain, in encoded words when it is not."
@@ -146,20 +178,28 @@ def _encoded(value:str)->str:
     pieces = [value[i:i + 12] for i in range(0, len(value), 12)]
     return '\n '.join(f"=?utf-8?b?{base64.b64encode(p.encode()).decode()}?=" for p in pieces)
 
+# %% ../../nbs/10_data/75_convert.ipynb #204e081c
 def _letter(row:dict, which:dict, number:int)->str:
     "A row as a message of an mbox file."
-    lines = [f'Message-ID: <row-{number}@corpus>', 'X-Text: whole', 'Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: base64']
-    lines += [f"{_headers[ours]}: {_encoded(_cell(row[theirs]))}" for ours, theirs in which.items() if ours in _headers and _cell(row.get(theirs))]
+    lines = [f'Message-ID: <row-{number}@corpus>', 'X-Text: whole', 'Content-Type: text/plain; charset=utf-8',
+             'Content-Transfer-Encoding: base64']
+    lines += [f'{_headers[ours]}: {_encoded(_cell(row[theirs]))}' for ours, theirs in which.items()
+              if ours in _headers and _cell(row.get(theirs))]
     body = base64.encodebytes(_cell(row.get(which['text'])).encode()).decode()
     return 'From corpus Thu Jan  1 00:00:00 1970\n' + '\n'.join(lines) + '\n\n' + body + '\n'
 
+
+
+# %% ../../nbs/10_data/75_convert.ipynb #9356b1b8
 def _write_mbox(spool:_Spool, path:Path, which:dict):
     which = {n: n for n in _headers if n in spool.kinds and n not in which.values()} | which
-    left = [n for n, types in spool.kinds.items() if n not in [v for k, v in which.items() if k in _headers or k == 'text'] and types != {type(None)}]
-    if left: raise UserError(f"mail has no place for {_listed(left)}: choose jsonl, or say keep= which columns to write")
+    kept = [theirs for ours, theirs in which.items() if ours in _headers or ours == 'text']
+    left = [name for name, types in spool.kinds.items() if name not in kept and types != {type(None)}]
+    if left:
+        raise UserError(f'mail has no place for {_listed(left)}: choose jsonl, or say keep= which columns to write')
     with open(path, 'w', encoding='utf-8', newline='\n') as file:
         for number, row in enumerate(spool, 1):
-            if is_blank(_cell(row.get(which['text']))): spool.reject(f'row {number}', 'empty text', row); spool.rows -= 1
+            if is_blank(_cell(row.get(which['text']))): spool.drop(number, 'empty text', row)
             else: file.write(_letter(row, which, number))
 
 # %% ../../nbs/10_data/75_convert.ipynb #ea502c53
@@ -168,7 +208,8 @@ targets = ('csv', 'tsv', 'jsonl', 'parquet', 'txt', 'mbox', 'md')
 def _files(input)->list[Path]:
     "The files that will be read, as far as they are files."
     if isinstance(input, list | tuple): return [path for source in input for path in _files(source)]
-    try: return [path for path, _ in find_files(input)] if isinstance(input, str | Path) and '://' not in str(input) else []
+    if not isinstance(input, str | Path) or '://' in str(input): return []
+    try: return [path for path, _ in find_files(input)]
     except UserError: return []
 
 def _target(input, output:Path, to:str)->str:
@@ -183,21 +224,30 @@ def _target(input, output:Path, to:str)->str:
         raise UserError(f"{output.name} is what is read: write to another name or folder")
     return format
 
+# %% ../../nbs/10_data/75_convert.ipynb #c73f36da
 def _write(spool:_Spool, format:str, path:Path, text:str, output:Path):
     "Write the rows to `path`."
     if format in ('csv', 'tsv'): return _write_delimited(spool, path, ',' if format == 'csv' else '\t')
     if format in ('jsonl', 'parquet'): return (_write_jsonl if format == 'jsonl' else _write_parquet)(spool, path)
     which = find_columns(list(spool.kinds), text, where='the data')
     if format == 'txt': return _write_txt(spool, path, which['text'])
-    return _write_mbox(spool, path, which) if format == 'mbox' else _write_md(spool, path, which['text'], not output.suffix)
+    if format == 'mbox': return _write_mbox(spool, path, which)
+    return _write_md(spool, path, which['text'], not output.suffix)
 
-# %% ../../nbs/10_data/75_convert.ipynb #20a67ed0
+# %% ../../nbs/10_data/75_convert.ipynb #3930646e
 def _sweep(output:Path):
     "Remove drafts of this output that a killed process left."
     for path in output.parent.glob(f'.{output.name}-{platform.node()}-*'):
         try: os.kill(int(path.name.split('-')[-2]), 0)
         except (ProcessLookupError, ValueError): shutil.rmtree(path, ignore_errors=True)
         except PermissionError: pass
+
+@contextmanager
+def _drafts(output:Path):
+    "A spool in a folder beside the output that is removed whatever happens."
+    folder = tempfile.mkdtemp(prefix=f'.{output.name}-{platform.node()}-{os.getpid()}-', dir=output.parent)
+    try: yield _Spool(Path(folder))
+    finally: shutil.rmtree(folder, ignore_errors=True)
 
 def _publish(spool:_Spool, draft:Path, output:Path)->Path|None:
     "Give the drafts their names, the rejected rows first; returns where those are."
@@ -207,6 +257,18 @@ def _publish(spool:_Spool, draft:Path, output:Path)->Path|None:
     if output.is_dir(): output.rmdir()
     os.replace(draft, output)
     return rejected if spool.rejected else None
+
+# %% ../../nbs/10_data/75_convert.ipynb #73caa92a
+def _fill_and_write(spool:_Spool, opened:list, keep:list, kind:str, text:str, output:Path):
+    "Read the sources into the spool and write the draft; raises `UserError` when nothing is left to write."
+    _fill(spool, opened, keep)
+    for name in keep:
+        if spool.rows and name not in spool.kinds:
+            raise UserError(f'keep= names a column `{name[:40]}` that no row has: there are {_listed(spool.kinds)}')
+    if spool.rows: _write(spool, kind, spool.folder/f'output.{kind}', text, output)
+    if not spool.rows:
+        why = spool.first or 'there is none that is not blank'
+        raise UserError(f'no row can be written to {output.name}: {why}')
 
 def convert(
     input,                  # whatever `open_sources` takes
@@ -219,23 +281,17 @@ def convert(
     columns:list|None=None, # names of the cells of an input without a header
     unit:str='document',    # of Markdown and HTML: 'document' or 'section'
 )->dict: # rows, blank, rejected, columns, input, output, rejected_file
-    "Write `input` to `output` in another format; raises `UserError` for what the format cannot hold, and then nothing is written."
+    "Write `input` to `output` in another format; raises `UserError` for what it cannot hold, and writes nothing then."
     output = Path(output).expanduser()
     keep = [c.strip() for c in keep.split(',') if c.strip()] if isinstance(keep, str) else list(keep)
-    kind = _target(input, output, to)
-    opened = open_sources(input, format, encoding, columns, unit)
+    kind, opened = _target(input, output, to), open_sources(input, format, encoding, columns, unit)
     _sweep(output)
     try:
-        spool = _Spool(Path(tempfile.mkdtemp(prefix=f'.{output.name}-{platform.node()}-{os.getpid()}-', dir=output.parent)))
-        try:
-            _fill(spool, opened, keep)
-            for name in keep:
-                if spool.rows and name not in spool.kinds: raise UserError(f"keep= names a column `{name[:40]}` that no row has: there are {_listed(spool.kinds)}")
-            if spool.rows: _write(spool, kind, spool.folder/f'output.{kind}', text, output)
-            if not spool.rows: raise UserError(f"no row can be written to {output.name}: {spool.first or 'there is none that is not blank'}")
+        with _drafts(output) as spool:
+            _fill_and_write(spool, opened, keep, kind, text, output)
             rejected = _publish(spool, spool.folder/f'output.{kind}', output)
-        finally: shutil.rmtree(spool.folder, ignore_errors=True)
     except OSError as error:
-        raise WorkError(f"could not write {output.name} in {output.parent}: {error.strerror or error}; make room or rights there and run it again") from error
-    return dict(rows=spool.rows, blank=spool.blank, rejected=spool.rejected, columns=list(spool.kinds), input=[source.name for source in opened],
-                output=str(output), rejected_file=str(rejected) if rejected else '')
+        raise WorkError(f'could not write {output.name} in {output.parent}: {error.strerror or error}; '
+                        'make room or rights there and run it again') from error
+    return dict(rows=spool.rows, blank=spool.blank, rejected=spool.rejected, columns=list(spool.kinds),
+                input=[source.name for source in opened], output=str(output), rejected_file=str(rejected or ''))
