@@ -1,22 +1,31 @@
-"""A person is erased from everything a pipeline made of her tickets, and the certificate is true."""
+"""A person is found in everything that was made of her letters and in what she said, and erased from all of it."""
 import json, shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
+from enterprise_lm.data.concept_library import build_library
 from enterprise_lm.data.convert import convert
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.dedupe import dedupe_file
+from enterprise_lm.data.labels import list_labels, store_label
 from enterprise_lm.data.redaction import redact_file
 from enterprise_lm.data.subjects import erased_since, note_erased, settings_of, subject_key
-from enterprise_lm.subjects import erase, find_subject, search_bytes
+from enterprise_lm.evidence import is_telling, name_pattern
+from enterprise_lm.opinions import names_of, opinions_of, rewrite_database, take_name_off
+from enterprise_lm.pipelines.runner import run_pipeline
+from enterprise_lm.review.ballots import cast_vote, list_votes
+from enterprise_lm.subjects import erase, erasure_plan, find_subject, search_bytes
 
 root = Path(__file__).resolve().parents[1]
 pipeline = '''name: tickets
 parameters: {}
 steps:
   prepare: {notebook: prepare_corpus.ipynb, parameters: {data: "sample://tickets", name: tickets}}
+  convert: {notebook: convert_text.ipynb, parameters: {data: "sample://tickets", format: csv, name: tickets}}
   majority: {notebook: train_model.ipynb, parameters: {corpus: "${prepare.corpus}", family: majority, name: majority}}
   tfidf: {notebook: train_model.ipynb, parameters: {corpus: "${prepare.corpus}", family: tfidf, name: tfidf}}
   evaluate: {notebook: evaluate.ipynb, parameters: {corpus: "${prepare.corpus}", models: ["${majority.model}", "${tfidf.model}"], name: tickets}}
@@ -24,6 +33,7 @@ steps:
 '''
 
 
+@pytest.mark.timeout(900)
 def test_erasure_through_a_pipeline(tmp_path, run_elm):
     (tmp_path/'pipelines').mkdir()
     for notebook in (root/'pipelines').glob('*.ipynb'): shutil.copy(notebook, tmp_path/'pipelines')
@@ -33,9 +43,13 @@ def test_erasure_through_a_pipeline(tmp_path, run_elm):
     before = run_elm('run', 'tickets', '--json', folder=tmp_path).answer
     assert before['state'] == 'done'
 
+    here = get_settings(tmp_path)
+    for item, annotator in (('en-001', 'person-002'), ('en-009', 'person-001')): store_label(item, 'tickets@1', 'topic', 'billing', annotator, settings=here)
+    cast_vote('other', 'a' * 64, 'b' * 64, 'left', 'Person-001 ', 'en-009', reason='person-001 wrote it better', settings=here)
+
     found = run_elm('subject', 'person-001', '--plan', 'plan.json', '--json', folder=tmp_path).answer
     kinds = [h['kind'] for h in found['holdings']]
-    assert {'corpus', 'model', 'report', 'release', 'run', 'version'} <= set(kinds)
+    assert {'corpus', 'converted', 'model', 'report', 'release', 'run', 'version', 'labels', 'annotator', 'reviewer', 'remark'} <= set(kinds)
     plan = (tmp_path/'plan.json').read_text()
     assert 'person-001' not in plan and json.loads(plan)['rows'] >= 1
 
@@ -43,8 +57,13 @@ def test_erasure_through_a_pipeline(tmp_path, run_elm):
     assert done['complete'] and not done['still_there'] and done['removed']['run'] == 1 and done['made_again'][0]['before'] == before['run']
     assert not run_elm('subject', 'person-001', '--json', folder=tmp_path).answer['holdings']
     assert not search_bytes(tmp_path/'workspace', [done['subject'].encode()], skip=('erased.txt',))[0]
-    after = run_elm('run', 'tickets', '--json', folder=tmp_path).answer
-    assert after['state'] == 'done' and not run_elm('subject', 'person-001', '--json', folder=tmp_path).answer['holdings']
+    assert done['renamed'] == dict(annotator=1, reviewer=1, remark=1) and done['removed']['labels'] == 1
+    label, vote = list_labels(settings=here), list_votes('other', here)
+    assert [(l['item'], l['label']) for l in label] == [('en-009', 'billing')] and vote[0]['choice'] == 'left'
+    assert label[0]['annotator'] == vote[0]['reviewer'] == vote[0]['reason'].split()[0] and label[0]['annotator'].startswith('erased-')
+    assert not any(b'erson-001' in path.read_bytes() for path in (tmp_path/'workspace').glob('workspace.db*'))
+    run_elm('prepare', 'sample://tickets', '--output', 'tickets', '--json', folder=tmp_path)
+    assert not run_elm('subject', 'person-001', '--json', folder=tmp_path).answer['holdings']
     assert not run_elm('verify', '--json', folder=tmp_path).answer['problems']
 
 
@@ -104,3 +123,106 @@ def test_lists_of_the_erased_from_before_there_were_times(tmp_path):
     note_erased('s-fedcba9876543210', here); note_erased('s-0123456789abcdef', here)
     assert erased_since('s-0123456789abcdef', here) == '' and erased_since('s-fedcba9876543210', here).endswith('Z')
     assert erased_since('s-aaaaaaaaaaaaaaaa', here) is None
+
+
+raw_pipeline = '''name: letters
+steps:
+  prepare: {notebook: prepare_corpus.ipynb, parameters: {data: letters.jsonl, name: letters, cache: true}}
+  convert: {notebook: convert_text.ipynb, parameters: {data: letters.jsonl, format: parquet, name: letters}}
+  redact: {notebook: redact_text.ipynb, parameters: {data: letters.jsonl, names: false, name: letters}}
+  thin: {notebook: remove_duplicates.ipynb, parameters: {data: letters.jsonl, name: letters}}
+  concepts: {notebook: build_concepts.ipynb, parameters: {corpus: letters.jsonl, name: letters, minimum: 2}}
+  grow: {notebook: augment_corpus.ipynb, parameters: {corpus: "${prepare.corpus}"}}
+'''
+made_of_letters = {'converted', 'redacted', 'deduplicated', 'concepts', 'corpus', 'run'}
+
+
+def letters():
+    "Twelve letters; two people wrote one of them word for word the same."
+    rows = [dict(text=f'The battery of my sensor lasted {n} days, please send me a new one soon.', user_id='Ann Loom' if n == 2 else f'c-{n}') for n in range(6)]
+    rows += [dict(text=f'传感器的电池只用了{n}天就没电了，请尽快给我换一块新的，谢谢。', user_id='王小明' if n == 7 else f'c-{n}') for n in range(6, 12)]
+    return rows + [dict(text='Please cancel my subscription today.', user_id=who) for who in ('Ann Loom', 'c-9')]
+
+
+def raw_workspace(folder):
+    there = workspace(folder)
+    for notebook in (root/'pipelines').glob('*.ipynb'): shutil.copy(notebook, folder)
+    write_rows(folder/'letters.jsonl', letters()); (folder/'letters.yaml').write_text(raw_pipeline)
+    return there
+
+
+@pytest.mark.timeout(900)
+def test_files_made_without_a_corpus(tmp_path, monkeypatch):
+    there, here = raw_workspace(tmp_path/'there'), workspace(tmp_path/'here')
+    monkeypatch.chdir(there.root)
+    assert run_pipeline('letters.yaml', show=False).state == 'done'
+    build_library('letters.jsonl', 'byhand', minimum=2, tagger=None)
+    monkeypatch.chdir(here.root)
+
+    for who in ('Ann Loom', ' ann  LOOM', '王小明'):
+        found = find_subject(who, there)
+        assert made_of_letters <= {h.kind for h in found.holdings}
+        assert {h.name.split('@')[0] for h in found.holdings if h.kind == 'concepts'} == {'letters', 'byhand'}
+        assert sum(h.kind == 'corpus' for h in found.holdings) == 2   # the augmented one too
+        assert not any(value in json.dumps(erasure_plan(found), ensure_ascii=False) for value in (who, 'battery', '电池'))
+    assert not find_subject('nobody', there).holdings
+
+    done = erase('王小明', partial(run_pipeline, show=False), there).json('erasure.json')
+    assert done['complete'] and done['made_again'][0]['kind'] == 'run'
+    assert not any('王小明' in str(path.read_bytes(), 'utf-8', 'ignore') for path in (there.home/'artifacts').rglob('*') if path.is_file())
+    done = erase(found.mark if found.mark == subject_key('Ann Loom', there) else 'Ann Loom', partial(run_pipeline, show=False), there).json('erasure.json')
+    assert done['complete'], done['still_there']
+    kept = [a for a in list_artifacts('deduplicated', there.folder('artifacts'))]
+    assert len(kept) == 1 and 'cancel my subscription' in kept[0].file('letters.jsonl').read_text(), 'the other who wrote the same stays'
+    assert not find_subject('Ann Loom', there).holdings and not (here.home/'erased.txt').exists()
+
+
+def converted(settings, rows, name='letters'):
+    "An artifact whose origin nobody knows."
+    with draft('converted', name, root=settings.folder('artifacts')) as made: write_rows(made.path/'letters.jsonl', rows)
+    return made.artifact
+
+
+def test_what_nothing_leads_to_is_searched(tmp_path):
+    here, rows = workspace(tmp_path/'here'), letters()
+    prepare(rows, name='letters', root=here.folder('artifacts'))
+    by_words = converted(here, [dict(line=r['text']) for r in rows if r['user_id'] in ('王小明', 'c-1')], 'words')
+    by_column = converted(here, [dict(body='…', Customer_ID='ＡＮＮ loom')], 'column')
+    converted(here, [dict(text='Please cancel my subscription today.', user_id='c-9')], 'other')
+    def listed(who): return {h.name for h in find_subject(who, here).holdings if h.kind == 'converted'}
+    assert listed('王小明') == {repr(by_words).split(' ')[1]} and listed('Ann Loom') == {repr(by_column).split(' ')[1]}
+    assert listed(subject_key('王小明', here)) == listed('王小明')
+
+
+def test_rows_of_nobody_that_name_her(tmp_path):
+    here = workspace(tmp_path/'here')
+    named = converted(here, [dict(text='请联系王小明先生，他在二楼。'), dict(text='Ask Ann Loom.', user_id='c-3')])
+    held, = find_subject('王小明', here).holdings
+    assert held.action.startswith('mask the name in the source') and held.rows == 0
+    assert not find_subject('Ann Loom', here).holdings, 'the row is somebody else\'s'
+    (here.home/'note.txt').write_text(f"{subject_key('Ann Loom', here)} called")
+    done = erase('Ann Loom', None, here).json('erasure.json')
+    assert not done['complete'] and done['still_there'] == ['note.txt'] and (here.home/'note.txt').exists() and named.path.exists()
+
+
+@pytest.mark.parametrize('name', ['Rina', '王小明'])
+def test_the_name_goes_and_the_opinion_stays(tmp_path, name):
+    here = workspace(tmp_path/'here')
+    for n in range(3): store_label(f'row-{n}', 'c@1', 'intent', 'billing', name, f'{name} thinks so', settings=here)
+    store_label('row-1', 'c@1', 'intent', 'billing', f'{name}x', f'{name}x or Catarina', settings=here)
+    store_label('row-1', 'c@1', 'intent', 'delivery', f' {name.upper()} ', 'decided', role='adjudicator', settings=here)
+    vote = dict(left='a' * 64, right='b' * 64, choice='tie')
+    for reviewer in (name, 'Ben'): cast_vote('m', reviewer=reviewer, item='row-1', reason=f'{name}说得对', settings=here, **vote)
+    names = names_of(subject_key(name, here), here)
+    assert names == {name, name.upper()} and opinions_of(names, here)['annotator'] == 3
+    take_name_off(names, here); rewrite_database(here)
+    labels, votes = list_labels(settings=here), list_votes('m', here)
+    assert [l['label'] for l in labels] == ['billing'] * 4 + ['delivery'] and len({l['annotator'] for l in labels if l['annotator'].startswith('erased-')}) == 1
+    assert [v['reviewer'] for v in votes][1] == 'Ben' and all(v['reason'].startswith('erased-') for v in votes)
+    assert not opinions_of(names, here) and not take_name_off(names, here)
+    if name == 'Rina': assert labels[3]['annotator'] == 'Rinax' and labels[3]['reason'] == 'Rinax or Catarina'
+
+
+def test_names_that_tell_nothing_are_not_looked_for():
+    assert not name_pattern(['7', '明', 'Jo']).search('7 明 Jo') and not is_telling('   ')
+    assert name_pattern(['a.b*c@x.example']).search('mail A.B*C@x.example!') and not name_pattern(['Ann']).search('Annex, Joann')
