@@ -7,6 +7,7 @@ __all__ = ['WINDOW', 'MULTIPLE', 'pack', 'cut', 'plan', 'pad', 'pack_examples', 
 
 # %% ../../nbs/40_training/10_batches.ipynb #517815a1
 import numpy as np, torch
+from fastcore.basics import patch
 from itertools import accumulate
 from torch import Tensor
 from ..core.errors import UserError
@@ -72,10 +73,12 @@ def pad(
     for row, example in enumerate(examples):
         ids[row, :len(example['input_ids'])], mask[row, :len(example['input_ids'])] = example['input_ids'], 1
     batch = dict(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask))
-    if 'label' not in examples[0]: return batch
-    labels = [e['label'] for e in examples]
-    if np.ndim(labels[0]): labels = [[*l, *[IGNORED] * (width - len(l))] for l in labels]   # a label for each token
-    return batch | dict(label=torch.tensor(np.array(labels)))
+    return batch | dict(label=_pad_labels([e['label'] for e in examples], width)) if 'label' in examples[0] else batch
+
+def _pad_labels(labels:list, width:int)->Tensor:
+    "Labels as a tensor; where each token has one, padding has the one that no loss counts."
+    if np.ndim(labels[0]): labels = [[*l, *[IGNORED] * (width - len(l))] for l in labels]
+    return torch.tensor(np.array(labels))
 
 # %% ../../nbs/40_training/10_batches.ipynb #19e4680f
 def pack_examples(
@@ -112,15 +115,6 @@ class Batches:
 
     def __len__(self): return len(self.batches)
 
-    def tokens(self, position:int)->int:
-        return sum(len(self.examples[i]['input_ids']) for i in self.batches[position][1])
-
-    def __getitem__(self, position:int)->dict:
-        epoch, indices = self.batches[position]
-        seed = np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0]
-        generator = torch.Generator().manual_seed(int(seed))
-        return self.objective.prepare(pad([self.examples[i] for i in indices], self.pad_id), generator)
-
     def __iter__(self):
         while self.position < len(self):
             self.position += 1
@@ -128,3 +122,17 @@ class Batches:
 
     def state_dict(self)->dict: return dict(position=self.position)
     def load_state_dict(self, state:dict): self.position = state['position']
+
+# %% ../../nbs/40_training/10_batches.ipynb #de5fba7d
+@patch
+def __getitem__(self:Batches, position:int)->dict:
+    "Return the batch at `position`, padded and turned into a question."
+    epoch, indices = self.batches[position]
+    seed = np.random.SeedSequence([self.seed, epoch, position]).generate_state(1)[0]
+    generator = torch.Generator().manual_seed(int(seed))
+    return self.objective.prepare(pad([self.examples[i] for i in indices], self.pad_id), generator)
+
+@patch
+def tokens(self:Batches, position:int)->int:
+    "Return how many tokens of text the batch at `position` holds, padding apart."
+    return sum(len(self.examples[i]['input_ids']) for i in self.batches[position][1])

@@ -16,6 +16,17 @@ from ..core.errors import UserError, unknown
 from .objectives import Objective
 
 # %% ../../nbs/40_training/20_module.ipynb #7b196175
+def _check_options(options):
+    "Raise `UserError` for a value that cannot be right."
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if value is None: continue
+        if isinstance(value, str) or not math.isfinite(value) or (value < 0 and f.name != 'target'):
+            raise UserError(f'training option {f.name}={value!r}: give a number of zero or more')
+    if options.accumulate < 1: raise UserError('training option accumulate=0: give 1 or more')
+    if options.warmup > 1 or options.label_smoothing >= 1:
+        raise UserError('training options warmup and label_smoothing are shares: give them below 1')
+
 @dataclass(frozen=True)
 class TrainingOptions:
     "How a neural model is trained."
@@ -35,19 +46,19 @@ class TrainingOptions:
     checkpoint_every:int = 0     # steps between checkpoints; 0: by time
     checkpoint_minutes:float = 1.# minutes between checkpoints
 
-    def __post_init__(self):
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if value is None: continue
-            if isinstance(value, str) or not math.isfinite(value) or (value < 0 and f.name != 'target'):
-                raise UserError(f'training option {f.name}={value!r}: give a number of zero or more')
-        if self.accumulate < 1: raise UserError('training option accumulate=0: give 1 or more')
-        if self.warmup > 1 or self.label_smoothing >= 1:
-            raise UserError('training options warmup and label_smoothing are shares: give them below 1')
+    def __post_init__(self): _check_options(self)
 
 # %% ../../nbs/40_training/20_module.ipynb #d353e141
 _rates = dict(nano=2e-3, tiny=1e-3, small=5e-4, base=3e-4)
 
+def _suits(size:str, objective:str, pretrained:bool, train_bytes:int)->dict:
+    "What takes the place of a zero."
+    labels = objective == 'classification'
+    epochs = 3 if pretrained else 25 if labels else min(20, max(2, round(3e6 / max(train_bytes, 1))))
+    return dict(epochs=epochs, learning_rate=5e-5 if pretrained else _rates.get(size, 3e-4),
+                batch_tokens=1024 if labels else 2048, validation_rows=32 if objective == 'masked' else 2000)
+
+# %% ../../nbs/40_training/20_module.ipynb #d62f4205
 def make_options(
     options=None,          # a TrainingOptions, a dict of its fields, or None
     size:str='nano',       # of the model
@@ -60,10 +71,7 @@ def make_options(
         if name not in TrainingOptions.__dataclass_fields__:
             raise unknown('training option', name, TrainingOptions.__dataclass_fields__)
     options = TrainingOptions(**options) if isinstance(options, dict) else options or TrainingOptions()
-    labels = objective == 'classification'
-    epochs = 3 if pretrained else 25 if labels else min(20, max(2, round(3e6 / max(train_bytes, 1))))
-    suits = dict(epochs=epochs, learning_rate=5e-5 if pretrained else _rates.get(size, 3e-4),
-                 batch_tokens=1024 if labels else 2048, validation_rows=32 if objective == 'masked' else 2000)
+    suits = _suits(size, objective, pretrained, train_bytes)
     return replace(options, **{name: value for name, value in suits.items() if not getattr(options, name)})
 
 # %% ../../nbs/40_training/20_module.ipynb #fae9e218
@@ -164,4 +172,5 @@ def make_trainer(
     return L.Trainer(
         accelerator=hardware['accelerator'], precision=hardware['precision'], devices=1, max_epochs=1,
         accumulate_grad_batches=(options or TrainingOptions()).accumulate, limit_val_batches=0,
-        callbacks=list(callbacks), plugins=list(plugins), default_root_dir=folder, enable_checkpointing=folder is not None, use_distributed_sampler=False, **quiet)
+        callbacks=list(callbacks), plugins=list(plugins), default_root_dir=folder,
+        enable_checkpointing=folder is not None, use_distributed_sampler=False, **quiet)

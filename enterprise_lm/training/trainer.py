@@ -29,23 +29,28 @@ from .select import Select, validation_points
 from .watch import Watch, draw_curves, measure_flops, measure_speed, write_rows
 
 # %% ../../nbs/40_training/30_trainer.ipynb #2926ae36
+_kinds = dict(bert=('wordpiece', 'masked'), roberta=('bpe', 'masked'), gpt2=('bpe', 'causal'))
+
+def _train_tokenizer(recipe:Recipe, texts:list[str]):
+    "The tokenizer of a family that starts from a config, learnt from the training texts."
+    from enterprise_lm.models.tokenizer import train_tokenizer
+    size = max(600, min(8000, sum(len(t.encode()) for t in texts) // (20 if recipe.family == 'bert' else 50)))
+    kind, objective = _kinds[recipe.family]
+    return train_tokenizer(texts, kind, size, objective=objective, max_length=recipe.max_length)
+
+# %% ../../nbs/40_training/30_trainer.ipynb #9c91e5f2
 def get_tokenizer(
     tokenizer,     # an artifact, a folder, a transformers tokenizer, or None
     recipe:Recipe, # whose family and length decide when there is none
     corpus,        # whose training texts it learns from then
 )->tuple: # transformers tokenizer or None, and the artifact it came from or None
     "Return the tokenizer to train with."
-    from enterprise_lm.models.tokenizer import load_tokenizer, train_tokenizer
+    from enterprise_lm.models.tokenizer import load_tokenizer
     if tokenizer is not None and not isinstance(tokenizer, (str, Path, Artifact)): return tokenizer, None
     if tokenizer:
         place = tokenizer.path if isinstance(tokenizer, Artifact) else Path(tokenizer)
         return load_tokenizer(place), load(place) if (place/'manifest.json').is_file() else None
-    if recipe.family not in ('gpt2', 'bert', 'roberta'): return None, None
-    texts = corpus['train'].texts
-    size = max(600, min(8000, sum(len(t.encode()) for t in texts) // (20 if recipe.family == 'bert' else 50)))
-    kinds = dict(bert=('wordpiece', 'masked'), roberta=('bpe', 'masked'), gpt2=('bpe', 'causal'))
-    kind, objective = kinds[recipe.family]
-    return train_tokenizer(texts, kind, size, objective=objective, max_length=recipe.max_length), None
+    return (_train_tokenizer(recipe, corpus['train'].texts) if recipe.family in _kinds else None), None
 
 # %% ../../nbs/40_training/30_trainer.ipynb #57934664
 def work_key(
@@ -58,6 +63,19 @@ def work_key(
               for p in sorted((home/floor).glob('*.py'))}
     return data_digest(dict(decides, packages=packages, source=source))[:16]
 
+# %% ../../nbs/40_training/30_trainer.ipynb #a0a25e59
+def _lock(folder:Path):
+    "The open lock file of `folder`, once it is ours."
+    while True:
+        folder.mkdir(exist_ok=True)
+        lock = open(folder/'lock', 'w')
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try: mine = os.fstat(lock.fileno()).st_ino == os.stat(folder/'lock').st_ino
+        except FileNotFoundError: mine = False
+        if mine: return lock
+        lock.close()
+
+# %% ../../nbs/40_training/30_trainer.ipynb #9f796d10
 @contextmanager
 def work_folder(
     settings:Settings, # whose home holds it
@@ -65,14 +83,7 @@ def work_folder(
 ):
     "Yield a folder that is ours alone; a kill or an interrupt leaves it, a good end or an error of ours removes it."
     folder = settings.folder('training')/key
-    while True:
-        folder.mkdir(exist_ok=True)
-        lock = open(folder/'lock', 'w')
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try: mine = os.fstat(lock.fileno()).st_ino == os.stat(folder/'lock').st_ino
-        except FileNotFoundError: mine = False
-        if mine: break
-        lock.close()   # the one before us has finished and removed it
+    lock = _lock(folder)
     try:
         try: yield folder
         except (UserError, WorkError): shutil.rmtree(folder); raise
@@ -90,6 +101,7 @@ class Trained:
     validations:list = field(default_factory=list)  # of the metrics while training
     measured:dict = field(default_factory=dict)     # seconds, tokens, …
 
+# %% ../../nbs/40_training/30_trainer.ipynb #fe83d139
 class First:
     "The first rows of a split, for a look while training."
     def __init__(self, split, rows:int):
@@ -97,18 +109,22 @@ class First:
         self.labels = split.labels and split.labels[:rows]
     def __len__(self): return len(self.texts)
 
+# %% ../../nbs/40_training/30_trainer.ipynb #e36974d5
+def _examples(task, corpus, recipe, model, objective)->list[dict]:
+    "What is trained on: the training texts as token ids, packed where the objective allows it."
+    marks = model.tokenizer
+    begin = marks.cls_token_id if marks.bos_token_id is None else marks.bos_token_id
+    end = marks.sep_token_id if marks.eos_token_id is None else marks.eos_token_id
+    return pack_examples(task.encode(model, corpus['train']), objective, min(recipe.max_length, model.max_length), begin, end)
+
 # %% ../../nbs/40_training/30_trainer.ipynb #24b5d936
 def prepare_training(task, corpus, recipe, tokenizer, options, folder, label, on_metrics)->tuple:
     "Return (model, Lightning module, loader, watch, select or None) for a neural family."
     model, objective_name = task.build(recipe, corpus, tokenizer), task.objective(recipe)
     smoothing = dict(label_smoothing=options.label_smoothing) if options.label_smoothing else {}
-    objective, marks = get_objective(objective_name, model.tokenizer, **smoothing), model.tokenizer
-    begin = marks.cls_token_id if marks.bos_token_id is None else marks.bos_token_id
-    end = marks.sep_token_id if marks.eos_token_id is None else marks.eos_token_id
-    examples = pack_examples(task.encode(model, corpus['train']), objective,
-                             min(recipe.max_length, model.max_length), begin, end)
-    loader = Batches(examples, objective, marks.pad_token_id, options.batch_tokens, options.epochs,
-                     options.max_steps * options.accumulate, recipe.seed)
+    objective = get_objective(objective_name, model.tokenizer, **smoothing)
+    loader = Batches(_examples(task, corpus, recipe, model, objective), objective, model.tokenizer.pad_token_id, options.batch_tokens,
+                     options.epochs, options.max_steps * options.accumulate, recipe.seed)
     steps = math.ceil(len(loader) / options.accumulate)
     watch, select = Watch(loader, steps, label, options.learning_rate, on_metrics), None
     if len(corpus['validation']):
@@ -145,6 +161,7 @@ def fit_neural(task, corpus, recipe, tokenizer, options, settings, folder, label
     return Trained(model, dict(task.calibrate(model, corpus['validation']), steps=steps), validation, watch.rows,
                    select.rows if select else [], measured)
 
+# %% ../../nbs/40_training/30_trainer.ipynb #20da4642
 def fit_classical(task, corpus, recipe, tokenizer)->Trained:
     "Return a family that brings its own fit, fitted."
     start = time.monotonic()
@@ -171,6 +188,40 @@ def write_model(
         draw_curves(folder/'curves.png', trained.rows, trained.validations, task.primary)
     (folder/'measured').mkdir(exist_ok=True)
     write_json(folder/'measured'/'training.json', trained.measured)
+
+# %% ../../nbs/40_training/30_trainer.ipynb #5659d448
+def _save(task, corpus, trained, name, parents, made, seed, root)->Artifact:
+    "The artifact."
+    with draft('model', name, parents=parents, parameters=made, seed=seed, root=root) as d:
+        write_model(d.path, task, trained, len(corpus['validation']))
+        d.measure(**{k: v for k, v in trained.measured.items() if isinstance(v, (int, float))})
+    return d.artifact
+
+# %% ../../nbs/40_training/30_trainer.ipynb #5b96e1fe
+def _describe(task, recipe, tokenizer, options)->dict:
+    "What a model's identity rests on besides its parents."
+    made = dict(task=task.name, recipe=recipe.to_dict())
+    if recipe.pretrained and Path(recipe.family).is_dir():
+        made['recipe'] |= dict(family=Path(recipe.family).name, checkpoint=path_digest(recipe.family))
+    if options: made['options'] = {k: v for k, v in asdict(options).items() if not k.startswith('checkpoint_')}
+    if tokenizer is not None: made['tokenizer'] = data_digest(sorted(tokenizer.get_vocab().items()))
+    return made
+
+# %% ../../nbs/40_training/30_trainer.ipynb #a595189c
+def _languages(corpus, recipe)->dict:
+    "Languages of the training rows; raises `UserError` when a checkpoint declares others and none of these."
+    found = dict(sorted(Counter(l or 'und' for l in corpus['train'].languages).items()))
+    if recipe.pretrained: check_languages(found, declared_languages(recipe.family), f'corpus {corpus.name}',
+                                          f'checkpoint {recipe.family}')
+    return found
+
+@contextmanager
+def _threads(count:int):
+    "Run a block with so many CPU threads; 0 leaves them as they are."
+    before = torch.get_num_threads()
+    if count: torch.set_num_threads(count)
+    try: yield
+    finally: torch.set_num_threads(before)
 
 # %% ../../nbs/40_training/30_trainer.ipynb #17187956
 def fit(
@@ -204,35 +255,3 @@ def fit(
         with work_folder(settings, work_key(corpus=corpus.artifact.digest, name=name, **made)) as folder:
             return save(fit_neural(task, corpus, recipe, tokenizer, options, settings, folder, f'train {name}',
                                    on_metrics))
-
-# %% ../../nbs/40_training/30_trainer.ipynb #46604f22
-@contextmanager
-def _threads(count:int):
-    "Run a block with so many CPU threads; 0 leaves them as they are."
-    before = torch.get_num_threads()
-    if count: torch.set_num_threads(count)
-    try: yield
-    finally: torch.set_num_threads(before)
-
-def _languages(corpus, recipe)->dict:
-    "Languages of the training rows; raises `UserError` when a checkpoint declares others and none of these."
-    found = dict(sorted(Counter(l or 'und' for l in corpus['train'].languages).items()))
-    if recipe.pretrained: check_languages(found, declared_languages(recipe.family), f'corpus {corpus.name}',
-                                          f'checkpoint {recipe.family}')
-    return found
-
-def _describe(task, recipe, tokenizer, options)->dict:
-    "What a model's identity rests on besides its parents; a checkpoint goes in by content, wherever it lies."
-    made = dict(task=task.name, recipe=recipe.to_dict())
-    if recipe.pretrained and Path(recipe.family).is_dir():
-        made['recipe'] |= dict(family=Path(recipe.family).name, checkpoint=path_digest(recipe.family))
-    if options: made['options'] = {k: v for k, v in asdict(options).items() if not k.startswith('checkpoint_')}
-    if tokenizer is not None: made['tokenizer'] = data_digest(sorted(tokenizer.get_vocab().items()))
-    return made
-
-def _save(task, corpus, trained, name, parents, made, seed, root)->Artifact:
-    "The artifact."
-    with draft('model', name, parents=parents, parameters=made, seed=seed, root=root) as d:
-        write_model(d.path, task, trained, len(corpus['validation']))
-        d.measure(**{k: v for k, v in trained.measured.items() if isinstance(v, (int, float))})
-    return d.artifact
