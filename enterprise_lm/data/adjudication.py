@@ -31,6 +31,13 @@ def _aggregator(iterations:int):
     except ImportError: raise UserError("Dawid-Skene needs crowd-kit: run pip install 'enterprise_lm[labels]'") from None
     return DawidSkene(n_iter=iterations)
 
+def _reliability(given, shares)->dict[str, float]:
+    "How probable each annotator's labels are on average, by name."
+    right = {}
+    for item, annotator, label in given: right.setdefault(annotator, []).append(shares[label][item])
+    return {annotator: float(np.mean(found)) for annotator, found in sorted(right.items())}
+
+# %% ../../nbs/10_data/92_adjudication.ipynb #edcf924b
 def dawid_skene(
     rows,               # rows of `current_labels` of one corpus and task
     iterations:int=100, # at most
@@ -40,18 +47,16 @@ def dawid_skene(
     if not given: return {}, {}
     import pandas as pd
     model = _aggregator(iterations).fit(pd.DataFrame(given, columns=['task', 'worker', 'label']))
-    items, names = list(model.probas_.index), list(model.probas_.columns)
-    shares = model.probas_.to_numpy()
-    found = {i: (names[best], float(row[best])) for i, row, best in zip(items, shares, shares.argmax(axis=1))}
-    place, column, right = {i: n for n, i in enumerate(items)}, {l: n for n, l in enumerate(names)}, {}
-    for item, annotator, label in given: right.setdefault(annotator, []).append(shares[place[item], column[label]])
-    return {i: found[i] for i in dict.fromkeys(g[0] for g in given)}, {a: float(np.mean(v)) for a, v in sorted(right.items())}
+    shares = model.probas_
+    best, top = shares.idxmax(axis=1), shares.max(axis=1)
+    return {item: (best[item], float(top[item])) for item, _, _ in given}, _reliability(given, shares.to_dict())
 
 # %% ../../nbs/10_data/92_adjudication.ipynb #dbfae6cf
 def adjudicated(rows)->dict[str, str]:
     "Return the newest adjudicated label of each item."
     return {row['item']: row['label'] for row in rows if row.get('role') == 'adjudicator'}
 
+# %% ../../nbs/10_data/92_adjudication.ipynb #813632e5
 def disagreements(
     rows, # rows of `current_labels` of one corpus and task
 )->list[dict]: # item, labels ({label: [annotators]}), share of the most frequent label; most contested first

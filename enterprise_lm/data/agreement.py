@@ -23,6 +23,7 @@ def by_item(
         if row.get('role', 'annotator') == 'annotator': found.setdefault(row['item'], {})[row['annotator']] = row['label']
     return found
 
+# %% ../../nbs/10_data/91_agreement.ipynb #1676e9e9
 def label_counts(
     rows, # rows of `current_labels`
 )->tuple[np.ndarray, list[str]]: # (how often each label was given to each item [items, labels], labels)
@@ -33,8 +34,6 @@ def label_counts(
     return np.array(counts, dtype=np.int64).reshape(len(items), len(labels)), labels
 
 # %% ../../nbs/10_data/91_agreement.ipynb #43c1baee
-fewest_items = 10  # items that two people labelled; below, an interval is wider than it is useful
-
 @dataclass(frozen=True)
 class Agreement:
     "A measure of agreement with its interval; NaN where it is not defined."
@@ -50,6 +49,9 @@ class Agreement:
         if np.isnan(self.value): return f'{self.measure}: {self.note}'
         interval = '' if np.isnan(self.low) else f' ({self.low:.2f} to {self.high:.2f})'
         return f'{self.measure} {self.value:.2f}{interval} on {self.items:,} items' + (f'; {self.note}' if self.note else '')
+
+# %% ../../nbs/10_data/91_agreement.ipynb #760ca01c
+fewest_items = 10  # items that two people labelled; below, an interval is wider than it is useful
 
 def _note(items:int, different:int, annotators:int)->str:
     "Why an agreement is not defined, or hardly."
@@ -67,6 +69,7 @@ def _interval(measure, items:int, samples:int, seed:int, confidence:float)->tupl
     if len(found) * 2 < max(samples, 1): return float('nan'), float('nan')
     return tuple(float(v) for v in np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]))
 
+# %% ../../nbs/10_data/91_agreement.ipynb #adf2fed9
 def _measured(name:str, measure, items:int, different:int, annotators, samples:int, seed:int, confidence:float)->Agreement:
     "A measure on all items with its interval and its note."
     note, value = _note(items, different, len(annotators)), float('nan')
@@ -74,7 +77,7 @@ def _measured(name:str, measure, items:int, different:int, annotators, samples:i
     low, high = (float('nan'),) * 2 if np.isnan(value) else _interval(measure, items, samples, seed, confidence)
     return Agreement(name, value, low, high, items, tuple(annotators), note)
 
-# %% ../../nbs/10_data/91_agreement.ipynb #adf2fed9
+# %% ../../nbs/10_data/91_agreement.ipynb #923c721b
 def fleiss(
     counts, # how often each label was given to each item, [items, labels], two labels an item or more
 )->float: # NaN when only one label occurs
@@ -84,6 +87,7 @@ def fleiss(
     chance = ((counts / given[:, None]).mean(axis=0) ** 2).sum()
     return float('nan') if chance > 1 - 1e-12 else float((agreed.mean() - chance) / (1 - chance))
 
+# %% ../../nbs/10_data/91_agreement.ipynb #2aa3347b
 def krippendorff_alpha(
     counts, # as in `fleiss`
 )->float: # NaN when only one label occurs
@@ -105,6 +109,7 @@ def _fast_kappa(codes, labels:int)->float:
     chance = table.sum(axis=0) @ table.sum(axis=1)
     return float('nan') if chance > 1 - 1e-12 else float((np.trace(table) - chance) / (1 - chance))
 
+# %% ../../nbs/10_data/91_agreement.ipynb #431b3c79
 def cohen(
     rows,               # rows of `current_labels`
     first:str,          # an annotator
@@ -117,7 +122,9 @@ def cohen(
     pairs = [(g[first], g[second]) for g in by_item(rows).values() if first in g and second in g]
     names, codes = np.unique(np.array(pairs, dtype=object).astype(str).reshape(-1), return_inverse=True)
     codes, whole = codes.reshape(-1, 2), len(pairs)
-    def measure(at): return _kappa(*codes[at].T) if len(at) == whole and (at == np.arange(whole)).all() else _fast_kappa(codes[at], len(names))
+    def measure(at):
+        everything = len(at) == whole and (at == np.arange(whole)).all()
+        return _kappa(*codes[at].T) if everything else _fast_kappa(codes[at], len(names))
     return _measured('cohen', measure, whole, len(names), (first, second), samples, seed, confidence)
 
 # %% ../../nbs/10_data/91_agreement.ipynb #113d99e7
@@ -130,11 +137,13 @@ def agreement(
 )->Agreement: # of all annotators together
     "Return how far the annotators agree; raises `UserError` for a measure that does not exist."
     known = dict(krippendorff=krippendorff_alpha, fleiss=fleiss)
-    if measure not in known: raise UserError(f"measure {str(measure)[:40]!r}: take one of {', '.join(known)}, or call cohen for two people")
+    if measure not in known:
+        raise UserError(f"measure {str(measure)[:40]!r}: take one of {', '.join(known)}, or call cohen for two people")
     counts, labels = label_counts(rows)
     people = sorted({a for given in by_item(rows).values() for a in given})
     return _measured(measure, lambda at: known[measure](counts[at]), len(counts), len(labels), people, samples, seed, confidence)
 
+# %% ../../nbs/10_data/91_agreement.ipynb #19156e42
 def pairwise(
     rows,         # rows of `current_labels` of one corpus and task
     most:int=10,  # people, those with most labels first
