@@ -4,18 +4,21 @@
 
 # %% auto #0
 __all__ = ['steps', 'fix_form', 'fix_encoding', 'drop_hidden', 'fix_spaces', 'fix_width', 'fix_numbers', 'fix_compatible',
-           'fix_punctuation', 'until_stable', 'Clean', 'clean', 'cleaning_report', 'visible', 'shorten_around']
+           'fix_punctuation', 'until_stable', 'Clean', 'clean', 'visible', 'shorten_around', 'cleaning_report']
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #06ff7641
 import re, unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from ..core.text import normalise, shorten
 from .privacy import redact
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #bae3b1a8
+_surrogate = re.compile('[\ud800-\udfff]')
+
 def fix_form(
     text:str, # any text
 )->str: # in NFC, without lone surrogates
@@ -23,11 +26,25 @@ def fix_form(
     if text.isascii(): return text
     return text if unicodedata.is_normalized('NFC', text) and not _surrogate.search(text) else normalise(text)
 
-_surrogate = re.compile('[\ud800-\udfff]')
-
 # %% ../../nbs/10_data/32_cleaning.ipynb #004290f0
-_high, _c1 = re.compile('[\x80-\xff]{4,}'), re.compile('[\x80-\x9f]')
+def _common(text:str)->bool:
+    "Whether `text` is common Chinese and its punctuation: GB 2312, rows 1, 3 and 16 to 55."
+    try: rows = set(text.encode('gb2312')[::2])
+    except UnicodeEncodeError: return False
+    return all(r in (0xa1, 0xa3) or 0xb0 <= r <= 0xd7 for r in rows) and any(r >= 0xb0 for r in rows)
 
+def _utf8(data:bytes, right:str)->bool:
+    "Whether bytes that are tried as another encoding are UTF-8 as well, which is likelier."
+    try: return right != 'utf-8' and bool(data.decode())
+    except UnicodeError: return False
+
+def _retry(found:re.Match, wrong:str, right:str)->str:
+    "What was found, decoded by the table `right`, when that gives common Chinese."
+    try: data = found[0].encode(wrong); text = data.decode(right)
+    except UnicodeError: return found[0]
+    return text if _common(text) and not _utf8(data, right) else found[0]
+
+# %% ../../nbs/10_data/32_cleaning.ipynb #dffdcb39
 @lru_cache(maxsize=1)
 def _read_as_gbk()->re.Pattern:
     "Runs whose GBK bytes have the shape of three-byte UTF-8, two characters or more."
@@ -37,23 +54,9 @@ def _read_as_gbk()->re.Pattern:
     lead, tail = range(0xe3, 0xf0), range(0x80, 0xc0)
     return re.compile(f'(?:{some(lead, tail)}{some(tail, lead)}{some(tail, tail)})+')
 
-def _common(text:str)->bool:
-    "Whether `text` is common Chinese and its punctuation: GB 2312, rows 1, 3 and 16 to 55."
-    try: rows = set(text.encode('gb2312')[::2])
-    except UnicodeEncodeError: return False
-    return all(r in (0xa1, 0xa3) or 0xb0 <= r <= 0xd7 for r in rows) and any(r >= 0xb0 for r in rows)
+# %% ../../nbs/10_data/32_cleaning.ipynb #8af08bc2
+_high, _c1 = re.compile('[\x80-\xff]{4,}'), re.compile('[\x80-\x9f]')
 
-def _retry(found:re.Match, wrong:str, right:str)->str:
-    try: data = found[0].encode(wrong); text = data.decode(right)
-    except UnicodeError: return found[0]
-    return text if _common(text) and not _utf8(data, right) else found[0]
-
-def _utf8(data:bytes, right:str)->bool:
-    "Whether bytes that are tried as another encoding are UTF-8 as well, which is likelier."
-    try: return right != 'utf-8' and bool(data.decode())
-    except UnicodeError: return False
-
-# %% ../../nbs/10_data/32_cleaning.ipynb #6890930a
 @lru_cache(maxsize=1)
 def _ftfy():
     "Two looks for mojibake, a quick and a closer one, and ftfy's repair of one line, nothing else switched on."
@@ -61,7 +64,8 @@ def _ftfy():
     from ftfy.chardata import UTF8_CLUES, UTF8_DETECTOR_RE
     first = ''.join(UTF8_CLUES[f'utf8_first_of_{n}'] for n in (2, 3, 4))
     config = ftfy.TextFixerConfig(unescape_html=False)
-    return re.compile(f'[\x80-\x9f{first}]').search, UTF8_DETECTOR_RE.search, lambda text: ftfy.fix_encoding(text, config)
+    quick = re.compile(f'[\x80-\x9f{first}]').search
+    return quick, UTF8_DETECTOR_RE.search, lambda text: ftfy.fix_encoding(text, config)
 
 def fix_encoding(
     text:str, # any text
@@ -70,24 +74,27 @@ def fix_encoding(
     if text.isascii(): return text
     if _high.search(text): text = _high.sub(lambda m: _retry(m, 'latin-1', 'gbk'), text)
     possible, likely, mend = _ftfy()
-    if possible(text) and (likely(text) or _c1.search(text)): text = '\n'.join(mend(l) if not l.isascii() else l for l in text.split('\n'))
+    if possible(text) and (likely(text) or _c1.search(text)):
+        text = '\n'.join(mend(l) if not l.isascii() else l for l in text.split('\n'))
     return _read_as_gbk().sub(lambda m: _retry(m, 'gbk', 'utf-8'), text)
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #cd041f6e
 _escape = re.compile('\x1b(?:\\[[0-9;?]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)?|[@-Z\\\\^_])')
 _joins = '\u0600-\u08ff\u0900-\u0dff\u1780-\u17ff\u1800-\u18af\ufb50-\ufdff\ufe70-\ufefc'
 _emoji = '\u200d\ufe0f\u20e3\u2190-\u2bff\U0001f000-\U0001faff'
-_hidden = re.compile('[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f'
-                     '\ufeff\ufff9-\ufffc\ufffe\uffff\U000e0000-\U000e007f]')
-_useless = re.compile(f'(?<![{_joins}])\u200c|\u200c(?![{_joins}])|(?<![{_joins}{_emoji}])\u200d|\u200d(?![{_joins}{_emoji}])'
-                      '|[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u180e\u200b\u202d\u202e\u2060-\u2065\u206a-\u206f'
-                      '\ufeff\ufff9-\ufffc\ufffe\uffff\U000e0000-\U000e001f]|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+')
-_direction, _right_to_left = re.compile('[\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069]'), re.compile('[\u0590-\u08ff\ufb1d-\ufefc]')
+_controls = '\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u180e\ufeff\ufff9-\ufffc\ufffe\uffff'
+_hidden = re.compile(f'[{_controls}\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\U000e0000-\U000e007f]')
+_useless = re.compile(f'(?<![{_joins}])\u200c|\u200c(?![{_joins}])'
+                      f'|(?<![{_joins}{_emoji}])\u200d|\u200d(?![{_joins}{_emoji}])'
+                      f'|[{_controls}\u200b\u202d\u202e\u2060-\u2065\u206a-\u206f\U000e0000-\U000e001f]'
+                      '|(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0020-\U000e007f]+')
+_direction = re.compile('[\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069]')
+_right_to_left = re.compile('[\u0590-\u08ff\ufb1d-\ufefc]')
 
 def drop_hidden(
     text:str, # any text
 )->str: # without what cannot be seen and does not work
-    "Return `text` without control, zero-width and tag characters; joiners and direction marks stay where they have an effect."
+    "Return `text` without control, zero-width and tag characters; joiners and direction marks stay where they work."
     if not _hidden.search(text): return text
     text = _useless.sub('', _escape.sub('', text))
     return text if _right_to_left.search(text) else _direction.sub('', text)
@@ -157,11 +164,6 @@ def fix_punctuation(
     return _curly.sub(lambda m: m[0].translate(_straight), text)
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #7907ee3c
-steps = {'encoding': fix_encoding, 'hidden': drop_hidden, 'form': fix_form, 'width': fix_width, 'compatible': fix_compatible,
-         'punctuation': fix_punctuation, 'numbers': fix_numbers, 'case': str.casefold, 'spaces': fix_spaces}
-_levels = {'safe': ('encoding', 'hidden', 'form', 'width', 'spaces'),
-           'full': ('encoding', 'hidden', 'form', 'width', 'compatible', 'punctuation', 'numbers', 'spaces')}
-
 def until_stable(
     text:str,  # any text
     used:list, # steps as (name, function)
@@ -176,7 +178,14 @@ def until_stable(
         if text == before: break
     return text, list(changed)
 
-# %% ../../nbs/10_data/32_cleaning.ipynb #1e0c7ccc
+# %% ../../nbs/10_data/32_cleaning.ipynb #9dcfd535
+steps = {'encoding': fix_encoding, 'hidden': drop_hidden, 'form': fix_form, 'width': fix_width,
+         'compatible': fix_compatible, 'punctuation': fix_punctuation, 'numbers': fix_numbers, 'case': str.casefold,
+         'spaces': fix_spaces}
+_levels = {'safe': ('encoding', 'hidden', 'form', 'width', 'spaces'),
+           'full': ('encoding', 'hidden', 'form', 'width', 'compatible', 'punctuation', 'numbers', 'spaces')}
+
+# %% ../../nbs/10_data/32_cleaning.ipynb #792c28b3
 @dataclass(frozen=True)
 class Clean:
     "Batch function: columns in, columns with a clean text out, and the steps that changed it in `changed`."
@@ -188,25 +197,32 @@ class Clean:
 
     def __post_init__(self):
         if self.level not in _levels: raise unknown('cleaning level', self.level, _levels)
-        if self.numbers not in ('', 'keep', 'ascii', 'zero'): raise unknown('numbers', self.numbers, ['keep', 'ascii', 'zero'], 'cleaning')
+        if self.numbers not in ('', 'keep', 'ascii', 'zero'):
+            raise unknown('numbers', self.numbers, ['keep', 'ascii', 'zero'], 'cleaning')
         if self.case not in ('keep', 'fold'): raise unknown('case', self.case, ['keep', 'fold'], 'cleaning')
         for name in self.skip:
             if name not in steps: raise unknown('step', name, steps, 'skip')
-
-    @property
-    def names(self)->list[str]: # steps in order
-        wanted = set(_levels[self.level]) | ({'numbers'} if self.numbers in ('ascii', 'zero') else set()) | ({'case'} if self.case == 'fold' else set())
-        return [n for n in steps if n in wanted and n not in self.skip and not (n == 'numbers' and self.numbers == 'keep')]
-
-    def _steps(self)->list:
-        zero = lambda text: fix_numbers(text, 'zero')
-        return [(n, zero if n == 'numbers' and self.numbers == 'zero' else steps[n]) for n in self.names]
 
     def __call__(self, batch:dict)->dict:
         used = self._steps()
         done = [(t, []) if t is None else until_stable(t, used) for t in batch[self.column]]
         before = batch.get('changed') or [''] * len(done)
-        return batch | {self.column: [t for t, _ in done], 'changed': [','.join(filter(None, (b, *c))) for b, (_, c) in zip(before, done)]}
+        changed = [','.join(filter(None, (b, *names))) for b, (_, names) in zip(before, done)]
+        return batch | {self.column: [t for t, _ in done], 'changed': changed}
+
+# %% ../../nbs/10_data/32_cleaning.ipynb #b2d9c66d
+@patch(as_prop=True)
+def names(self:Clean)->list[str]: # steps in order
+    "The steps that the level and the other fields ask for, in order."
+    asked = {'numbers': self.numbers not in ('', 'keep'), 'case': self.case == 'fold'}
+    refused = {*self.skip, *(['numbers'] if self.numbers == 'keep' else [])}
+    return [n for n in steps if (n in _levels[self.level] or asked.get(n)) and n not in refused]
+
+@patch
+def _steps(self:Clean)->list:
+    "(name, function) of the steps."
+    zero = lambda text: fix_numbers(text, 'zero')
+    return [(n, zero if n == 'numbers' and self.numbers == 'zero' else steps[n]) for n in self.names]
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #72be54d8
 def clean(
@@ -218,6 +234,32 @@ def clean(
     return until_stable(text, Clean(level, **fields)._steps())[0]
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #6cdaaf04
+_odd_spaces = set('\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000')
+
+def visible(
+    text:str, # any text
+)->str: # what cannot be seen as ‹U+…›
+    "Return `text` with control, format and unusual space characters written out."
+    def hidden(c): return c in _odd_spaces or unicodedata.category(c) in ('Cc', 'Cf', 'Cs', 'Zl', 'Zp')
+    return ''.join(f'‹U+{ord(c):04X}›' if hidden(c) else c for c in text)
+
+# %% ../../nbs/10_data/32_cleaning.ipynb #20eb0489
+def _parting(text:str, other:str)->int:
+    "Where two texts begin to differ."
+    return next((i for i, (a, b) in enumerate(zip(text, other)) if a != b), min(len(text), len(other)))
+
+def shorten_around(
+    text:str,       # a text
+    other:str,      # what it is compared with
+    columns:int=60, # columns allowed
+)->str: # one line
+    "Return the part of `text` where it begins to differ from `other`, on one line, without personal data."
+    start = max(0, _parting(text, other) - 300)
+    mine, others = redact(text[start:start + 900]), redact(other[start:start + 900])
+    first = max(0, _parting(mine, others) - 15)
+    return ('…' if first + start else '') + shorten(visible(mine[first:first + 2 * columns]), columns)
+
+# %% ../../nbs/10_data/32_cleaning.ipynb #b231a493
 def cleaning_report(
     before:list[str],  # texts as they were
     after:list[str],   # the same texts, clean
@@ -230,28 +272,7 @@ def cleaning_report(
         found = list(filter(None, (names or '').split(',')))
         counts.update(found)
         if any(counts[name] <= samples for name in found):
-            kept.append(dict(step=', '.join(found), row=row, before=shorten_around(old, new), after=shorten_around(new, old)))
+            pair = dict(before=shorten_around(old, new), after=shorten_around(new, old))
+            kept.append(dict(step=', '.join(found), row=row) | pair)
     return dict(rows=len(before), changed=sum(map(bool, changed)), steps=dict(counts.most_common()), samples=kept,
                 characters=dict(before=sum(map(len, filter(None, before))), after=sum(map(len, filter(None, after)))))
-
-# %% ../../nbs/10_data/32_cleaning.ipynb #6abedeee
-def visible(
-    text:str, # any text
-)->str: # what cannot be seen as ‹U+…›
-    "Return `text` with control, format and unusual space characters written out."
-    return ''.join(f'‹U+{ord(c):04X}›' if unicodedata.category(c) in ('Cc', 'Cf', 'Cs', 'Zl', 'Zp') or c in _odd_spaces else c for c in text)
-
-_odd_spaces = set('\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000')
-
-def shorten_around(
-    text:str,       # a text
-    other:str,      # what it is compared with
-    columns:int=60, # columns allowed
-)->str: # one line
-    "Return the part of `text` where it begins to differ from `other`, on one line, without personal data, the invisible made visible."
-    start = max(0, _parting(text, other) - 300)
-    mine, others = redact(text[start:start + 900]), redact(other[start:start + 900])
-    first = max(0, _parting(mine, others) - 15)
-    return ('…' if first + start else '') + shorten(visible(mine[first:first + 2 * columns]), columns)
-
-def _parting(text:str, other:str)->int: return next((i for i, (a, b) in enumerate(zip(text, other)) if a != b), min(len(text), len(other)))
