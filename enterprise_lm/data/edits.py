@@ -15,7 +15,6 @@ from .synonyms import own_synonyms
 from .words import Segmenter, spans
 
 # %% ../../nbs/10_data/81_edits.ipynb #32677c6f
-_parts = re.compile(r'\[[^\[\]\n]{1,40}\]|<[^<>\s]{1,60}>|\{[^{}\s]{1,60}\}|https?://[!-~]+|[\w./:+@-]+', re.ASCII)
 _negation = re.compile(r"not|no|never|none|nothing|nobody|nor|neither|without|hardly|cannot|dont|cant|wont|didnt|doesnt|isnt|\w*n['’]t|.*[不没未无勿别莫非否].*", re.IGNORECASE)
 
 def is_negation(
@@ -23,6 +22,9 @@ def is_negation(
 )->bool: # True when a sentence may mean the opposite without it
     "Say whether `word` negates."
     return _negation.fullmatch(word) is not None
+
+# %% ../../nbs/10_data/81_edits.ipynb #1ca3ec0e
+_parts = re.compile(r'\[[^\[\]\n]{1,40}\]|<[^<>\s]{1,60}>|\{[^{}\s]{1,60}\}|https?://[!-~]+|[\w./:+@-]+', re.ASCII)
 
 def _protected(text:str)->list:
     "Matches of what no operator may change."
@@ -34,6 +36,7 @@ def protected_parts(
     "Return the parts of `text` that no operator may change."
     return [m[0].rstrip('.:/+-') for m in _protected(text)]
 
+# %% ../../nbs/10_data/81_edits.ipynb #f9fbd72e
 def open_spans(
     text:str,                        # any text
     segmenter:Segmenter=Segmenter(), # how to cut it
@@ -43,9 +46,7 @@ def open_spans(
     free = lambda a, b: not is_negation(text[a:b]) and not any(i in inside or text[i].isdigit() for i in range(a, b))
     return [(a, b) for a, b in spans(text, segmenter) if free(a, b)]
 
-# %% ../../nbs/10_data/81_edits.ipynb #1ca3ec0e
-_article = re.compile(r'(?<![^\W_])([aA])n? $')
-
+# %% ../../nbs/10_data/81_edits.ipynb #5d66f102
 def like(
     word:str,    # the new word
     pattern:str, # the word it stands for
@@ -53,6 +54,9 @@ def like(
     "Return `word` written as `pattern` is."
     if len(pattern) > 1 and pattern.isupper(): return word.upper()
     return word[:1].upper() + word[1:] if pattern[:1].isupper() and pattern != 'I' else word
+
+# %% ../../nbs/10_data/81_edits.ipynb #30029452
+_article = re.compile(r'(?<![^\W_])([aA])n? $')
 
 def put_in(
     text:str,    # any text
@@ -91,6 +95,7 @@ def _joins(text:str, start:int, end:int)->bool:
     left, right = text[max(0, start - 60):start], text[end:end + 60]
     return protected_parts(left + right) != protected_parts(left + text[start:end] + right)
 
+# %% ../../nbs/10_data/81_edits.ipynb #d2fd8424
 @dataclass(frozen=True)
 class Delete:
     "Takes words away."
@@ -168,6 +173,7 @@ def _recased(text:str, places:list, new:list[str])->list[str]:
     if new[0] == first or not (first == 'A' or first[:1].isupper() and first[1:].islower()): return new
     return [like(new[0], first)] + [w.lower() if w == first else w for w in new[1:]]
 
+# %% ../../nbs/10_data/81_edits.ipynb #4aa004c1
 @dataclass(frozen=True)
 class Swap:
     "Lets pairs of words change places."

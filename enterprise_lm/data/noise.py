@@ -21,6 +21,7 @@ def key_neighbours()->dict[str, str]:
     place = {key: (y, x + y / 2) for y, row in enumerate(_rows) for x, key in enumerate(row)}
     return {k: ''.join(o for o, (oy, ox) in place.items() if o != k and abs(oy - y) <= 1 and abs(ox - x) <= 1) for k, (y, x) in place.items()}
 
+# %% ../../nbs/10_data/82_noise.ipynb #3b285f5c
 def slip(
     word:str,      # a word of Latin letters
     random:Random, # the randomness
@@ -79,6 +80,7 @@ zhen 真阵|zheng 正整证|zhi 只知直之支|zhong 中种重|zhou 周州|zhu 
 zui 最嘴|zuo 做作坐左
 '''
 
+# %% ../../nbs/10_data/82_noise.ipynb #a80f3e7d
 @lru_cache(maxsize=1)
 def homophones()->dict[str, str]:
     "Return {character: the other characters that are typed alike}."

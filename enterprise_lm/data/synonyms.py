@@ -10,6 +10,7 @@ import json, re
 import numpy as np
 from collections import Counter
 from dataclasses import dataclass, field
+from fastcore.basics import patch
 from functools import lru_cache
 from pathlib import Path
 from ..core.errors import UserError
@@ -48,6 +49,7 @@ hello hi hey|thanks cheers|please kindly|yes yeah|okay fine|everybody everyone|s
 公布 发布|宣布 宣告|举行 举办|开幕 揭幕|提高 提升|降低 调低|超过 超出|获得 取得 赢得|夺得 斩获|击败 战胜|曝光 披露|专家 学者|揭秘 解密|盘点 回顾
 '''
 
+# %% ../../nbs/10_data/80_synonyms.ipynb #3334f974
 @dataclass(frozen=True)
 class Synonyms:
     "Candidates of each word of a list; called with a word and how many."
@@ -65,6 +67,7 @@ def _from_groups(groups, name:str)->Synonyms:
         for word in group: found.setdefault(word.lower(), []).extend(w for w in group if w != word)
     return Synonyms({w: tuple(dict.fromkeys(others)) for w, others in found.items() if others}, name)
 
+# %% ../../nbs/10_data/80_synonyms.ipynb #e40b1f50
 @lru_cache(maxsize=1)
 def own_synonyms()->Synonyms:
     "Return the list that ships with the package, English and Chinese."
@@ -110,6 +113,7 @@ def _positive_information(counts):
     kept = value > 0
     return sparse.csr_array((value[kept], (made.row[kept], made.col[kept])), shape=counts.shape)
 
+# %% ../../nbs/10_data/80_synonyms.ipynb #64c491f6
 def _reduce(matrix, dimensions:int)->np.ndarray:
     "Unit vectors [words, dimensions] of a sparse symmetric matrix, the same for the same matrix."
     from scipy.sparse.linalg import svds
@@ -150,12 +154,13 @@ class WordVectors:
         if (word.lower(), k) not in self.asked: self.asked[word.lower(), k] = [w for w, near in self.nearest(word, k) if near >= self.minimum]
         return self.asked[word.lower(), k]
 
-# %% ../../nbs/10_data/80_synonyms.ipynb #932087bb
+# %% ../../nbs/10_data/80_synonyms.ipynb #5a04291a
 def _same_kind(one:str, other:str)->bool:
     "Whether both are Latin or both are not, and the other holds no digit."
     return one.isascii() == other.isascii() and not any(c.isdigit() for c in other)
 
-def _nearest(self, word:str, k:int=10)->list[tuple[str, float]]:
+@patch
+def nearest(self:WordVectors, word:str, k:int=10)->list[tuple[str, float]]:
     "Return (word, cosine), nearest first; [] for a word without a vector."
     place = self.place.get(word.lower())
     if place is None or any(c.isdigit() for c in word): return []
@@ -164,10 +169,9 @@ def _nearest(self, word:str, k:int=10)->list[tuple[str, float]]:
     best = np.argsort(-near, kind='stable')[:4 * k]
     return [(self.vocabulary[i], round(float(near[i]), 3)) for i in best if _same_kind(word, self.vocabulary[i])][:k]
 
-WordVectors.nearest = _nearest
-
 # %% ../../nbs/10_data/80_synonyms.ipynb #560a347a
-def _save(self, folder):
+@patch
+def save(self:WordVectors, folder):
     "Write the vectors into `folder`, the same bytes each time."
     from safetensors.numpy import save_file
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -175,11 +179,10 @@ def _save(self, folder):
     (Path(folder)/'words.json').write_text(json.dumps(about, ensure_ascii=False, indent=0) + '\n', encoding='utf-8')
     save_file(dict(vectors=self.vectors), Path(folder)/'vectors.safetensors')
 
-def _load(cls, folder):
+@patch(cls_method=True)
+def load(cls:WordVectors, folder):
     "Return the vectors that `save` wrote; raises `UserError` when the folder holds none."
     from safetensors.numpy import load_file
     if not (Path(folder)/'words.json').is_file(): raise UserError(f"{folder} holds no word vectors: it has no words.json; give the folder that WordVectors.save wrote")
     about = json.loads((Path(folder)/'words.json').read_text(encoding='utf-8'))
     return cls(about['vocabulary'], load_file(Path(folder)/'vectors.safetensors')['vectors'], Segmenter(*about['segmenter']), about['minimum'])
-
-WordVectors.save, WordVectors.load = _save, classmethod(_load)
