@@ -3829,6 +3829,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/opinions.py')},
             'enterprise_lm.origins': { 'enterprise_lm.origins.StepRecord': ('origins.html#steprecord', 'enterprise_lm/origins.py'),
                                        'enterprise_lm.origins._given': ('origins.html#_given', 'enterprise_lm/origins.py'),
+                                       'enterprise_lm.origins._step_record': ('origins.html#_step_record', 'enterprise_lm/origins.py'),
                                        'enterprise_lm.origins._unchanged': ('origins.html#_unchanged', 'enterprise_lm/origins.py'),
                                        'enterprise_lm.origins.descendants': ('origins.html#descendants', 'enterprise_lm/origins.py'),
                                        'enterprise_lm.origins.places_holding': ('origins.html#places_holding', 'enterprise_lm/origins.py'),
