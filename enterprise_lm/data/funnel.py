@@ -10,39 +10,56 @@ from html import escape
 from pathlib import Path
 from ..core.errors import UserError
 from ..core.text import shorten, width
-from .cleaning import visible
+from .cleaning import _parting, visible
 from .privacy import redact
 
 # %% ../../nbs/10_data/37_funnel.ipynb #f14f12e3
+_counted = ('rows', 'characters')
+
+def _kept(name:str, stays:list[dict], dropped:list[dict], before:dict|None)->dict:
+    "What stays after a stage: as it says itself, or what it did not drop of `before`."
+    def total(entries, key): return sum(e.get(key) or 0 for e in entries)
+    if stays: return dict(stage=name) | {k: total(stays, k) for k in _counted}
+    return dict(stage=name) | {k: before[k] - total(dropped, k) if before else 0 for k in _counted}
+
 def _stages(funnel:list[dict])->list[tuple]:
     "(stage, what stays, [what was dropped, most first]) in order; raises `UserError` for entries that are none."
-    stages = {}
+    stages, out = {}, []
     for entry in funnel:
-        if not isinstance(entry, dict) or not {'stage', 'rows'} <= set(entry): raise UserError("a funnel is a list of {stage, rule, rows, characters}: one of its entries has no stage or no rows")
+        if not isinstance(entry, dict) or not {'stage', 'rows'} <= set(entry):
+            raise UserError("a funnel is a list of {stage, rule, rows, characters}: one of its entries has no stage or no "
+                            "rows")
         stays, dropped = stages.setdefault(entry['stage'], ([], []))
         (dropped if entry.get('rule') else stays).append(entry)
-    out, before = [], None
     for name, (stays, dropped) in stages.items():
-        kept = dict(stage=name, rows=0, characters=0)
-        if stays: kept |= {k: sum(e.get(k) or 0 for e in stays) for k in ('rows', 'characters')}
-        elif before: kept |= {k: before[k] - sum(e.get(k) or 0 for e in dropped) for k in ('rows', 'characters')}
+        kept = _kept(name, stays, dropped, out[-1][1] if out else None)
         out.append((name, kept, sorted((d for d in dropped if d['rows']), key=lambda d: (-d['rows'], d['rule']))))
-        before = kept
     return out
 
-# %% ../../nbs/10_data/37_funnel.ipynb #197dcc81
+def _first(stages:list)->int:
+    "How many rows there were before the first stage."
+    return stages[0][1]['rows'] + sum(d['rows'] for d in stages[0][2]) if stages else 0
+
+# %% ../../nbs/10_data/37_funnel.ipynb #81d12fcd
+def _aligned(rows:list[tuple])->str:
+    "Rows of cells as lines, the first cell to the left and the others to the right."
+    wide = [max(width(row[i]) for row in rows) for i in range(len(rows[0]))]
+    def line(first, *others):
+        return first + ' ' * (wide[0] - width(first)) + ''.join(f'  {c:>{w}}' for c, w in zip(others, wide[1:]))
+    return '\n'.join(line(*row).rstrip() for row in rows)
+
 def show_funnel(
     funnel:list[dict], # {stage, rule, rows, characters}; an empty rule is what stays
 )->str: # lines of text
     "Return the funnel as a table for a terminal: a line for each stage, below it one for each rule that dropped rows."
-    rows = [('stage', 'rows', 'characters', 'rows left')]
-    stages = _stages(funnel)
-    first = (stages[0][1]['rows'] + sum(d['rows'] for d in stages[0][2])) if stages else 0
+    rows, stages = [('stage', 'rows', 'characters', 'rows left')], _stages(funnel)
+    first = _first(stages)
     for name, kept, dropped in stages:
-        rows += [(f"  - {redact(str(d['rule']))}", f"-{d['rows']:,}", f"-{d.get('characters') or 0:,}", '') for d in dropped]
-        rows.append((name, f"{kept['rows']:,}", f"{kept['characters']:,}", f"{kept['rows'] / first:.1%}" if first else ''))
-    wide = [max(width(r[i]) for r in rows) for i in range(4)]
-    return '\n'.join((r[0] + ' ' * (wide[0] - width(r[0])) + ''.join(f'  {c:>{w}}' for c, w in zip(r[1:], wide[1:]))).rstrip() for r in rows)
+        for d in dropped:
+            rows.append((f"  - {redact(str(d['rule']))}", f"-{d['rows']:,}", f"-{d.get('characters') or 0:,}", ''))
+        share = f"{kept['rows'] / first:.1%}" if first else ''
+        rows.append((name, f"{kept['rows']:,}", f"{kept['characters']:,}", share))
+    return _aligned(rows)
 
 # %% ../../nbs/10_data/37_funnel.ipynb #93457ae9
 _trunk, _branch, _ink = '#4878a8', '#e0a458', '#333333'
@@ -52,38 +69,44 @@ def _bend(axes, left:float, right:float, top:float, end:float, height:float, rea
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Curve
     low, high = end + height / 2, end - height / 2
-    points = [(right, top), (right, high), (right, high), (reach, high), (reach, low), (left, low), (left, low), (left, top), (right, top)]
-    codes = [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4, Curve.LINETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4, Curve.CLOSEPOLY]
+    points = [(right, top), (right, high), (right, high), (reach, high), (reach, low), (left, low), (left, low),
+              (left, top), (right, top)]
+    curve = [Curve.CURVE4] * 3
+    codes = [Curve.MOVETO, *curve, Curve.LINETO, *curve, Curve.CLOSEPOLY]
     axes.add_patch(PathPatch(Curve(points, codes), facecolor=_branch, edgecolor=_branch, linewidth=.6, alpha=.85))
 
+# %% ../../nbs/10_data/37_funnel.ipynb #1a382d0f
 def _shown(dropped:list[dict], most:int)->list[dict]:
     "The largest, and one entry for the rest."
     rest = dropped[most - 1:] if len(dropped) > most else []
     more = [dict(rule=f'{len(rest)} more rules', rows=sum(d['rows'] for d in rest))] if rest else []
     return dropped[:len(dropped) - len(rest)] + more
 
-# %% ../../nbs/10_data/37_funnel.ipynb #1a382d0f
+# %% ../../nbs/10_data/37_funnel.ipynb #52db7ecc
+def _stage(axes, name:str, wide:float, top:float, y:float):
+    "The trunk from `top` to the end of a stage that begins at `y`, with its name and a line below it."
+    axes.fill_betweenx([top, y + .9], 0, wide, color=_trunk, linewidth=0)
+    axes.plot([0, wide], [y + .9] * 2, color='white', linewidth=1)
+    axes.text(-.03, y + .45, name, ha='right', va='center', color=_ink, fontsize=9)
+
 def _draw(axes, stages:list, first:int, most:int)->float:
     "Draw every stage from the top and return where the last one ends."
     y, x = 0., 1.
-    def label(kept, name, place):
-        axes.text(-.03, place, f"{name}\n{kept['rows']:,}", ha='right', va='center', color=_ink, fontsize=9)
     for name, kept, dropped in stages:
         branches, top = _shown(dropped, most), y
         for number, branch in enumerate(branches):
             share, end = branch['rows'] / first, y + .75 + number
             _bend(axes, x - share, x, top, end, min(.55, max(.02, 4 * share)), 1.25)
-            axes.text(1.27, end, f"{redact(str(branch['rule']))}  {branch['rows']:,} ({share:.1%})", va='center', color=_ink, fontsize=9)
+            said = f"{redact(str(branch['rule']))}  {branch['rows']:,} ({share:.1%})"
+            axes.text(1.27, end, said, va='center', color=_ink, fontsize=9)
             axes.fill_betweenx([top, end], 0, x - share, color=_trunk, linewidth=0)
             x, top = x - share, end
         y = top + (.55 if branches else 0)
-        axes.fill_betweenx([top, y + .9], 0, max(x, 0), color=_trunk, linewidth=0)
-        axes.plot([0, max(x, 0)], [y + .9] * 2, color='white', linewidth=1)
-        label(kept, name, y + .45)
+        _stage(axes, f"{name}\n{kept['rows']:,}", max(x, 0), top, y)
         y += .9
     return y
 
-# %% ../../nbs/10_data/37_funnel.ipynb #cc20f0f4
+# %% ../../nbs/10_data/37_funnel.ipynb #4d4c2e5a
 def plot_funnel(
     funnel:list[dict], # {stage, rule, rows, characters}; an empty rule is what stays
     path,              # a .png
@@ -92,11 +115,10 @@ def plot_funnel(
     "Draw what went where into `path`."
     from matplotlib.figure import Figure
     stages = _stages(funnel)
-    first = (stages[0][1]['rows'] + sum(d['rows'] for d in stages[0][2])) if stages else 0
     lines = sum(1.2 + len(_shown(d, most)) for _, _, d in stages)
     figure = Figure(figsize=(7, max(1.5, .36 * lines + .3)), layout='constrained')
     axes = figure.subplots()
-    end = _draw(axes, stages, max(first, 1), most)
+    end = _draw(axes, stages, max(_first(stages), 1), most)
     axes.set(xlim=(-.35, 2.1), ylim=(max(end, 1) + .1, -.1)); axes.axis('off')
     figure.savefig(path, dpi=120, metadata={'Software': None})
     return Path(path)
@@ -104,11 +126,12 @@ def plot_funnel(
 # %% ../../nbs/10_data/37_funnel.ipynb #c7d4c68b
 def _parts(text:str, other:str)->tuple[str, str, str]:
     "The beginning `text` shares with `other`, what differs, and the end they share."
-    same = next((i for i, (a, b) in enumerate(zip(text, other)) if a != b), min(len(text), len(other)))
+    same = _parting(text, other)
     rest = min(len(text), len(other)) - same
-    end = next((i for i in range(rest) if text[-1 - i] != other[-1 - i]), rest)
+    end = min(rest, _parting(text[::-1], other[::-1]))
     return text[:same], text[same:len(text) - end], text[len(text) - end:]
 
+# %% ../../nbs/10_data/37_funnel.ipynb #ab6740f2
 class Samples:
     "Texts before and after, as a table in a notebook and as lines in a terminal."
     def __init__(self, pairs:list[tuple]): self.pairs = pairs
@@ -119,10 +142,11 @@ class Samples:
         def cell(text, other, tag):
             begin, middle, end = map(escape, _parts(text, other))
             return f"<td style='text-align:left'>{begin}{f'<{tag}>{middle}</{tag}>' if middle else ''}{end}</td>"
-        body = ''.join(f'<tr><td>{escape(step)}</td>{cell(old, new, "del")}{cell(new, old, "ins")}</tr>' for step, old, new in self.pairs)
+        body = ''.join(f'<tr><td>{escape(step)}</td>{cell(old, new, "del")}{cell(new, old, "ins")}</tr>'
+                       for step, old, new in self.pairs)
         return f'<table><thead><tr><th>step</th><th>before</th><th>after</th></tr></thead><tbody>{body}</tbody></table>'
 
-# %% ../../nbs/10_data/37_funnel.ipynb #480a373b
+# %% ../../nbs/10_data/37_funnel.ipynb #dbba972b
 def samples(
     pairs:list[dict],  # {before, after, step or steps}, as in `cleaning_report(…)['samples']`
     most:int=10,       # pairs shown
@@ -130,4 +154,5 @@ def samples(
 )->Samples: # to display
     "Return texts before and after as a table: escaped, on one line, without personal data."
     def line(text): return shorten(visible(redact(str(text or ''))), columns)
-    return Samples([(str(p.get('step') or ', '.join(p.get('steps') or ())), line(p.get('before')), line(p.get('after'))) for p in pairs[:most]])
+    def step(pair): return str(pair.get('step') or ', '.join(pair.get('steps') or ()))
+    return Samples([(step(pair), line(pair.get('before')), line(pair.get('after'))) for pair in pairs[:most]])
