@@ -55,7 +55,7 @@ styles = '''
 .opinions caption {text-align: left; font-weight: 600; color: var(--body-text-color-subdued); padding-bottom: .3rem}
 .opinions th, .opinions td {padding: .4rem .8rem .4rem 0; text-align: left; vertical-align: top;
   border: 0; border-bottom: 1px solid var(--border-color-primary)}
-.opinions th {color: var(--body-text-color-subdued); font-weight: 400; font-size: .85rem}
+.opinions th {color: var(--body-text-color-subdued); font-weight: 400; font-size: .85rem; word-break: keep-all}
 .opinions td {overflow-wrap: break-word}
 .opinions td:nth-child(3) {overflow-wrap: anywhere}
 #compare_start {align-self: flex-end}
