@@ -115,7 +115,7 @@ def _sample(before:str, after:str, steps:list, guard)->str:
 # %% ../../nbs/10_data/65_preparation.ipynb #b4395b03
 @dataclass(frozen=True)
 class Staged:
-    "A batch function: all stages, then `tail` over what stays; dropped rows get `stage`, `dropped`, `detail`, `values`."
+    "A batch function: all stages, then `tail` over what stays; a dropped row gets `stage`, `dropped`, `values`."
     stages:tuple     # as `stages_of` returns them
     tail:tuple = ()  # batch functions over the rows that stay, for their further columns
     held:tuple = ('clean', 'language', 'intake')  # stages that rows held back go through

@@ -127,4 +127,5 @@ def write_files(
     measured, funnel = folder/'measured', info['funnel']
     measured.mkdir()
     plot_lengths({side: plan.index.words[plan.side == n] for n, side in enumerate(sides)}, measured/'lengths.png')
-    if len({f['stage'] for f in funnel}) > 3 or any(f['rule'] for f in funnel): plot_funnel(funnel, measured/'funnel.png')
+    if len({f['stage'] for f in funnel}) > 3 or any(f['rule'] for f in funnel):
+        plot_funnel(funnel, measured/'funnel.png')
