@@ -7,8 +7,10 @@ __all__ = ['CountFeatures', 'TfidfFeatures', 'EncoderFeatures', 'MergedFeatures'
 
 # %% ../../nbs/10_data/79_features.ipynb #79ac6564
 import json
-import numpy as np
+from collections import Counter
 from pathlib import Path
+import numpy as np
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from .part_of_speech import PartOfSpeech, syntax_features
 from .words import Segmenter, segmenter_record
@@ -24,61 +26,79 @@ class CountFeatures:
         largest:int=0,                   # so many of the most widespread features at most; 0 for all
         tagger:PartOfSpeech|None=None,   # adds grammar to the words
     ):
-        if not 1 <= runs[0] <= runs[1]: raise UserError(f"runs is {runs}: give the shortest and the longest run of words, such as (1, 2)")
-        self.segmenter, self.runs, self.minimum_texts, self.largest, self.tagger, self.names = segmenter, tuple(runs), minimum_texts, largest, tagger, []
+        if not 1 <= runs[0] <= runs[1]:
+            raise UserError(f'runs is {runs}: give the shortest and the longest run of words, such as (1, 2)')
+        self.segmenter, self.runs, self.minimum_texts, self.largest = segmenter, tuple(runs), minimum_texts, largest
+        self.tagger, self.names = tagger, []
 
     def found(self, texts:list[str])->list[list[str]]:
         "Return the features of each text, repeated as often as they occur."
         rows, (low, high) = [[w.lower() for w in row] for row in self.segmenter(texts)], self.runs
         rows = [[' '.join(row[i:i + n]) for n in range(low, high + 1) for i in range(len(row) - n + 1)] for row in rows]
-        return rows if self.tagger is None else [row + syntax_features(s) for row, s in zip(rows, self.tagger(texts))]
+        if self.tagger is None: return rows
+        return [row + syntax_features(s) for row, s in zip(rows, self.tagger(texts))]
 
-    def fit(self, texts:list[str])->'CountFeatures':
-        "Learn which features there are; raises `UserError` when none is left; returns itself."
-        from collections import Counter
-        texts_with = Counter(f for row in self.found(texts) for f in set(row))
-        kept = sorted((f for f, n in texts_with.items() if n >= self.minimum_texts), key=lambda f: (-texts_with[f], f))[:self.largest or None]
-        if not kept: raise UserError(f"no feature occurs in {self.minimum_texts} of {len(texts)} texts: give more text, or a smaller minimum_texts")
-        self.names = sorted(kept)
-        return self
+# %% ../../nbs/10_data/79_features.ipynb #56f6144e
+@patch
+def fit(self:CountFeatures, texts:list[str])->CountFeatures:
+    "Learn which features there are; raises `UserError` when none is left; returns itself."
+    texts_with = Counter(f for row in self.found(texts) for f in set(row))
+    kept = [f for f, n in sorted(texts_with.items(), key=lambda f: (-f[1], f[0])) if n >= self.minimum_texts]
+    if not kept:
+        raise UserError(f'no feature occurs in {self.minimum_texts} of {len(texts)} texts: '
+                        'give more text, or a smaller minimum_texts')
+    self.names = sorted(kept[:self.largest or None])
+    return self
 
-# %% ../../nbs/10_data/79_features.ipynb #45b44e5e
-def _ready(self):
-    if not self.names: raise UserError(f"these {self.kind} features have not been fitted yet: call fit(texts), or load some")
+# %% ../../nbs/10_data/79_features.ipynb #42ac3285
+def _ready(features):
+    "Raise `UserError` unless the features have been fitted or loaded."
+    if not features.names:
+        raise UserError(f'these {features.kind} features have not been fitted yet: call fit(texts), or load some')
 
-def _count(self, texts:list[str]):
+@patch
+def counts(self:CountFeatures, texts:list[str]):
     "Return counts, csr [texts, features], float64."
     import scipy.sparse as sparse
     _ready(self)
     place = {name: i for i, name in enumerate(self.names)}
     rows = [[place[f] for f in row if f in place] for row in self.found(texts)]
-    ends = np.cumsum([0] + [len(r) for r in rows])
-    matrix = sparse.csr_array((np.ones(ends[-1]), np.array([i for r in rows for i in r], dtype=np.int64), ends), shape=(len(rows), len(place)))
+    ends, columns = np.cumsum([0] + [len(r) for r in rows]), np.array([i for r in rows for i in r], dtype=np.int64)
+    matrix = sparse.csr_array((np.ones(ends[-1]), columns, ends), shape=(len(rows), len(place)))
     matrix.sum_duplicates()
     return matrix
 
-CountFeatures.transform = _count
+@patch
+def transform(self:CountFeatures, texts:list[str]):
+    "Return counts, csr [texts, features], float64."
+    return self.counts(texts)
 
 # %% ../../nbs/10_data/79_features.ipynb #2eb560c7
+def _lengths(matrix)->np.ndarray:
+    "The length of each row, sparse or dense."
+    squares = matrix.multiply(matrix) if hasattr(matrix, 'multiply') else matrix * matrix
+    return np.sqrt(np.asarray(squares.sum(axis=1)).ravel())
+
 def _unit(matrix):
     "Rows of a sparse matrix divided by their length."
     import scipy.sparse as sparse
-    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    length = _lengths(matrix)
     return sparse.csr_array(sparse.diags_array(1 / np.maximum(length, 1e-12)) @ matrix)
 
+# %% ../../nbs/10_data/79_features.ipynb #913239d1
 class TfidfFeatures(CountFeatures):
     "Counts weighted by rarity: a sparse matrix [texts, features] whose rows have length one."
     kind = 'tfidf'
     def fit(self, texts:list[str])->'TfidfFeatures':
         "Learn the features and their rarity; returns itself."
         super().fit(texts)
-        texts_with = np.bincount(_count(self, texts).indices, minlength=len(self.names))
+        texts_with = np.bincount(self.counts(texts).indices, minlength=len(self.names))
         self.rarity = np.log((1 + len(texts)) / (1 + texts_with)) + 1
         return self
 
     def transform(self, texts:list[str]):
         "Return weights, csr [texts, features], float64."
-        matrix = _count(self, texts)
+        matrix = self.counts(texts)
         matrix.data = (1 + np.log(matrix.data)) * self.rarity[matrix.indices]
         return _unit(matrix)
 
@@ -87,12 +107,19 @@ def _load_encoder(folder):
     "Model and tokenizer of a transformers folder; raises `UserError` for what is none."
     folder = Path(folder)
     if not (folder/'config.json').is_file() or not any(folder.glob('*.safetensors')):
-        raise UserError(f"{folder} holds no encoder: it needs config.json, *.safetensors and a tokenizer, as save_pretrained writes them")
+        raise UserError(f'{folder} holds no encoder: it needs config.json, *.safetensors and a tokenizer, '
+                        'as save_pretrained writes them')
     from transformers import AutoModel, AutoTokenizer
-    try: return (AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False).eval().float(),
-                 AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
-    except (OSError, ValueError, KeyError) as error: raise UserError(f"the encoder in {folder} cannot be loaded ({str(error).splitlines()[0]}): save it again with save_pretrained") from None
+    safe = dict(local_files_only=True, trust_remote_code=False)
+    try:
+        model = AutoModel.from_pretrained(folder, use_safetensors=True, **safe)
+        return model.eval().float(), AutoTokenizer.from_pretrained(folder, **safe)
+    except (OSError, ValueError, KeyError) as error:
+        why = str(error).splitlines()[0]
+        said = f'the encoder in {folder} cannot be loaded ({why})'
+        raise UserError(f'{said}: save it again with save_pretrained') from None
 
+# %% ../../nbs/10_data/79_features.ipynb #27a54019
 class EncoderFeatures:
     "The mean of an encoder's token vectors: a dense matrix [texts, dimensions]."
     kind = 'encoder'
@@ -104,27 +131,32 @@ class EncoderFeatures:
         self.folder, self.longest, self.batch_size = str(folder), longest, batch_size
         (self.model, self.tokenizer), self.names = _load_encoder(folder), []
 
-    def encode(self, texts:list[str])->np.ndarray:
-        "Return mean vectors, float32 [texts, dimensions]."
-        import torch
-        found = np.zeros((len(texts), self.model.config.hidden_size), dtype=np.float32)
-        for start in range(0, len(texts), self.batch_size):
-            batch = self.tokenizer([t or ' ' for t in texts[start:start + self.batch_size]], padding=True, truncation=True, max_length=self.longest, return_tensors='pt')
-            with torch.inference_mode(): states = self.model(**batch).last_hidden_state
-            mask = batch['attention_mask'][..., None]
-            found[start:start + self.batch_size] = ((states * mask).sum(1) / mask.sum(1).clamp(min=1)).numpy()
-        return found
-
     def fit(self, texts:list[str])->'EncoderFeatures':
         "Note mean and spread of each dimension; returns itself."
         vectors = self.encode(texts)
-        self.mean, self.spread, self.names = vectors.mean(0), np.maximum(vectors.std(0), 1e-6), [f'encoder:{i}' for i in range(vectors.shape[1])]
+        self.mean, self.spread = vectors.mean(0), np.maximum(vectors.std(0), 1e-6)
+        self.names = [f'encoder:{i}' for i in range(vectors.shape[1])]
         return self
 
     def transform(self, texts:list[str])->np.ndarray:
         "Return standardised vectors divided by the root of their number, so that rows have a length near one."
         _ready(self)
         return (self.encode(texts) - self.mean) / self.spread / np.float32(np.sqrt(len(self.names)))
+
+# %% ../../nbs/10_data/79_features.ipynb #145ec893
+@patch
+def encode(self:EncoderFeatures, texts:list[str])->np.ndarray:
+    "Return mean vectors, float32 [texts, dimensions]."
+    import torch
+    found = np.zeros((len(texts), self.model.config.hidden_size), dtype=np.float32)
+    settings = dict(padding=True, truncation=True, max_length=self.longest, return_tensors='pt')
+    for start in range(0, len(texts), self.batch_size):
+        rows = slice(start, start + self.batch_size)
+        batch = self.tokenizer([t or ' ' for t in texts[rows]], **settings)
+        with torch.inference_mode(): states = self.model(**batch).last_hidden_state
+        mask = batch['attention_mask'][..., None]
+        found[rows] = ((states * mask).sum(1) / mask.sum(1).clamp(min=1)).numpy()
+    return found
 
 # %% ../../nbs/10_data/79_features.ipynb #83ee3eed
 class MergedFeatures:
@@ -135,31 +167,47 @@ class MergedFeatures:
         weights:tuple=(),    # the say of each; () for equal
     ):
         if not blocks: raise UserError("there is nothing to merge: give one featuriser or more")
-        if weights and len(weights) != len(blocks): raise UserError(f"{len(weights)} weights came with {len(blocks)} featurisers: give one for each, or none")
+        if weights and len(weights) != len(blocks):
+            raise UserError(f'{len(weights)} weights came with {len(blocks)} featurisers: give one for each, or none')
         self.blocks, self.weights, self.scales = blocks, tuple(weights) or (1.,) * len(blocks), []
 
     @property
-    def names(self)->list[str]: return [f'{n}:{b.kind}:{name}' for n, b in enumerate(self.blocks) for name in b.names] if self.scales else []
+    def names(self)->list[str]:
+        "Number and kind of the block before each name; none before fitting."
+        if not self.scales: return []
+        return [f'{n}:{block.kind}:{name}' for n, block in enumerate(self.blocks) for name in block.names]
 
     def fit(self, texts:list[str])->'MergedFeatures':
         "Fit every block and its scale; returns itself."
         found = [block.fit(texts).transform(texts) for block in self.blocks]
-        lengths = [np.sqrt(np.asarray((m.multiply(m) if hasattr(m, 'multiply') else m * m).sum(axis=1)).ravel()).mean() for m in found]
-        self.scales = [w / max(float(length), 1e-12) for w, length in zip(self.weights, lengths)]
+        self.scales = [w / max(float(_lengths(m).mean()), 1e-12) for w, m in zip(self.weights, found)]
         return self
 
-    def transform(self, texts:list[str]):
-        "Return all blocks, csr [texts, features], float64."
-        import scipy.sparse as sparse
-        _ready(self)
-        return sparse.csr_array(sparse.hstack([sparse.csr_array(b.transform(texts)) * s for b, s in zip(self.blocks, self.scales)], format='csr'))
+# %% ../../nbs/10_data/79_features.ipynb #a07f92b4
+@patch
+def transform(self:MergedFeatures, texts:list[str]):
+    "Return all blocks, csr [texts, features], float64."
+    import scipy.sparse as sparse
+    _ready(self)
+    scaled = [sparse.csr_array(b.transform(texts)) * s for b, s in zip(self.blocks, self.scales)]
+    return sparse.csr_array(sparse.hstack(scaled, format='csr'))
 
 # %% ../../nbs/10_data/79_features.ipynb #9ceb45c8
-def _about(self)->dict:
-    "The settings of counts, as JSON can hold them."
-    tagger = [self.tagger.name, self.tagger.path] if self.tagger else None
-    return dict(kind=self.kind, segmenter=[self.segmenter.name, self.segmenter.word_list], record=segmenter_record(self.segmenter), runs=self.runs,
-                minimum_texts=self.minimum_texts, largest=self.largest, tagger=tagger, names=self.names)
+def _about(features)->dict:
+    "The settings of features, as JSON can hold them."
+    if features.kind == 'merged':
+        return dict(kind='merged', weights=features.weights, scales=features.scales, blocks=len(features.blocks))
+    if features.kind == 'encoder':
+        return dict(kind='encoder', longest=features.longest, batch_size=features.batch_size)
+    tagger = [features.tagger.name, features.tagger.path] if features.tagger else None
+    return dict(kind=features.kind, segmenter=[features.segmenter.name, features.segmenter.word_list],
+                record=segmenter_record(features.segmenter), runs=features.runs, minimum_texts=features.minimum_texts,
+                largest=features.largest, tagger=tagger, names=features.names)
+
+
+
+# %% ../../nbs/10_data/79_features.ipynb #f1cc7e1d
+_numbers = dict(tfidf=('rarity',), encoder=('mean', 'spread'))
 
 def save_features(
     features, # fitted features of any kind
@@ -168,43 +216,57 @@ def save_features(
     "Write `features` into `folder`, no pickle; raises `UserError` when they have not been fitted."
     from safetensors.numpy import save_file
     _ready(features)
-    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     if features.kind == 'merged':
-        about = dict(kind='merged', weights=features.weights, scales=features.scales, blocks=len(features.blocks))
         for n, block in enumerate(features.blocks): save_features(block, folder/f'block-{n}')
-    elif features.kind == 'encoder':
-        about = dict(kind='encoder', longest=features.longest, batch_size=features.batch_size)
-        features.model.save_pretrained(folder/'encoder'); features.tokenizer.save_pretrained(folder/'encoder')
-        save_file(dict(mean=features.mean, spread=features.spread), folder/'numbers.safetensors')
-    else:
-        about = _about(features)
-        if features.kind == 'tfidf': save_file(dict(rarity=features.rarity), folder/'numbers.safetensors')
-    (folder/'features.json').write_text(json.dumps(about, ensure_ascii=False, indent=1) + '\n', encoding='utf-8')
+    if features.kind == 'encoder':
+        for part in (features.model, features.tokenizer): part.save_pretrained(folder/'encoder')
+    numbers = {name: getattr(features, name) for name in _numbers.get(features.kind, ())}
+    if numbers: save_file(numbers, folder/'numbers.safetensors')
+    text = json.dumps(_about(features), ensure_ascii=False, indent=1)
+    (folder/'features.json').write_text(text + '\n', encoding='utf-8')
 
-# %% ../../nbs/10_data/79_features.ipynb #ec3b84f5
-def _loaded_counts(about:dict, folder:Path):
-    made = dict(count=CountFeatures, tfidf=TfidfFeatures)[about['kind']](Segmenter(*about['segmenter']), tuple(about['runs']), about['minimum_texts'], about['largest'],
-                                                                         PartOfSpeech(*about['tagger']) if about['tagger'] else None)
-    if segmenter_record(made.segmenter) != about['record']: raise UserError(f"{folder.name} was fitted with {about['record']}, and here is {segmenter_record(made.segmenter)}: install the same one, or fit again")
+# %% ../../nbs/10_data/79_features.ipynb #21707d0c
+def _loaded_counts(about:dict, folder:Path)->CountFeatures:
+    "Counts or TF-IDF of saved settings, without their numbers."
+    kind, tagger = dict(count=CountFeatures, tfidf=TfidfFeatures)[about['kind']], about['tagger']
+    made = kind(Segmenter(*about['segmenter']), tuple(about['runs']), about['minimum_texts'], about['largest'],
+                PartOfSpeech(*tagger) if tagger else None)
+    here = segmenter_record(made.segmenter)
+    if here != about['record']:
+        raise UserError(f"{folder.name} was fitted with {about['record']}, and here is {here}: "
+                        'install the same one, or fit again')
     made.names = about['names']
     return made
 
+# %% ../../nbs/10_data/79_features.ipynb #06dda65c
+def _made(about:dict, folder:Path, numbers:dict):
+    "The features that a folder describes, without their numbers."
+    if about['kind'] in ('count', 'tfidf'): return _loaded_counts(about, folder)
+    if about['kind'] == 'merged':
+        blocks = (load_features(folder/f'block-{n}') for n in range(about['blocks']))
+        made = MergedFeatures(*blocks, weights=tuple(about['weights']))
+        made.scales = about['scales']
+        return made
+    if about['kind'] != 'encoder':
+        raise unknown('kind of features', about['kind'], ('count', 'tfidf', 'encoder', 'merged'), folder.name)
+    made = EncoderFeatures(folder/'encoder', about['longest'], about['batch_size'])
+    made.names = [f'encoder:{i}' for i in range(len(numbers['mean']))]
+    return made
+
+# %% ../../nbs/10_data/79_features.ipynb #1b0883b0
 def load_features(
     folder, # that `save_features` wrote
 ): # fitted features
     "Return the features of a folder; raises `UserError` when it holds none, or when the segmenter here is another one."
     from safetensors.numpy import load_file
     folder = Path(folder)
-    if not (folder/'features.json').is_file(): raise UserError(f"{folder} holds no features: it has no features.json; give the folder that save_features wrote")
+    if not (folder/'features.json').is_file():
+        raise UserError(f'{folder} holds no features: it has no features.json; '
+                        'give the folder that save_features wrote')
     about = json.loads((folder/'features.json').read_text(encoding='utf-8'))
     numbers = load_file(folder/'numbers.safetensors') if (folder/'numbers.safetensors').is_file() else {}
-    if about['kind'] == 'merged':
-        made = MergedFeatures(*(load_features(folder/f'block-{n}') for n in range(about['blocks'])), weights=tuple(about['weights']))
-        made.scales = about['scales']
-    elif about['kind'] == 'encoder':
-        made = EncoderFeatures(folder/'encoder', about['longest'], about['batch_size'])
-        made.names = [f'encoder:{i}' for i in range(len(numbers['mean']))]
-    elif about['kind'] in ('count', 'tfidf'): made = _loaded_counts(about, folder)
-    else: raise unknown('kind of features', about['kind'], ('count', 'tfidf', 'encoder', 'merged'), folder.name)
+    made = _made(about, folder, numbers)
     for name, value in numbers.items(): setattr(made, name, value)
     return made

@@ -15,7 +15,10 @@ _ink = dict(accepted='#2e7d32', candidate='#f9a825', rejected='#c62828')
 _font = "system-ui, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
 _gap, _high = 14, 46
 
-def _labels(concept:Concept)->str: return shorten(' · '.join(concept.preferred[l] for l in sorted(concept.preferred, key=lambda l: (l != 'en', l))), 2000)
+def _labels(concept:Concept)->str:
+    "The preferred labels, English first."
+    languages = sorted(concept.preferred, key=lambda l: (l != 'en', l))
+    return shorten(' · '.join(concept.preferred[l] for l in languages), 2000)
 
 def _said(concept:Concept)->str: return f'{concept.kind}, {concept.count:,} mentions'
 
@@ -23,46 +26,62 @@ def _wide(concept:Concept)->int:
     "Width of a card in pixels."
     return max(int(30 + 6.6 * len(_said(concept))), min(250, 34 + 8 * width(_labels(concept))))
 
+# %% ../../nbs/10_data/77_neighbourhood.ipynb #2ffd4d5e
+def _text(x:float, y:float, size:int, ink:str, said:str, bold:int=0)->str:
+    "A line of text, escaped."
+    weight = f' font-weight="{bold}"' if bold else ''
+    return f'<text x="{x}" y="{y}" font-size="{size}"{weight} fill="{ink}">{escape(said)}</text>'
+
 def _card(concept:Concept, x:float, y:float)->str:
     "One neighbour."
-    wide = _wide(concept)
-    return (f'<g><title>{escape(_labels(concept))} ({concept.status})</title><rect x="{x}" y="{y}" width="{wide}" height="{_high}" rx="6" fill="#fff" stroke="#cfd8dc"/>'
+    wide, labels = _wide(concept), _labels(concept)
+    return (f'<g><title>{escape(labels)} ({concept.status})</title>'
+            f'<rect x="{x}" y="{y}" width="{wide}" height="{_high}" rx="6" fill="#fff" stroke="#cfd8dc"/>'
             f'<rect x="{x}" y="{y}" width="5" height="{_high}" rx="2" fill="{_ink[concept.status]}"/>'
-            f'<text x="{x + 14}" y="{y + 20}" font-size="13" font-weight="600" fill="#222">{escape(shorten(_labels(concept), (wide - 24) // 7))}</text>'
-            f'<text x="{x + 14}" y="{y + 36}" font-size="11" fill="#555">{escape(_said(concept))}</text></g>')
+            + _text(x + 14, y + 20, 13, '#222', shorten(labels, (wide - 24) // 7), 600)
+            + _text(x + 14, y + 36, 11, '#555', _said(concept)) + '</g>')
 
+# %% ../../nbs/10_data/77_neighbourhood.ipynb #6ebd0c29
 def _lines(library:Library, concept:Concept)->list[str]:
     "What the middle card says under its labels."
-    synonyms = library.synonyms(concept.id)
     told = [f'{concept.kind}, {concept.count} mentions, {concept.status}']
-    shown = [s for s in synonyms if s not in concept.preferred.values()]
+    shown = [s for s in library.synonyms(concept.id) if s not in concept.preferred.values()]
     if shown: told.append('also: ' + ', '.join(shown[:6]))
     return told + [shorten(concept.definition[l], 44) for l in sorted(concept.definition)[:2]]
 
-# %% ../../nbs/10_data/77_neighbourhood.ipynb #6ebd0c29
+
+def _middle(library:Library, concept:Concept, x:float, y:float, wide:float, high:float)->str:
+    "The card of the concept itself."
+    room = int(wide - 28)
+    lines = ''.join(_text(x + 16, y + 46 + 17 * i, 12, '#37474f', shorten(line, room // 7))
+                    for i, line in enumerate(_lines(library, concept)))
+    return (f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" rx="8" fill="#e8f0fe" '
+            f'stroke="{_ink[concept.status]}" stroke-width="2"/>'
+            + _text(x + 16, y + 26, 15, '#111', shorten(_labels(concept), room // 9), 700) + lines)
+
+# %% ../../nbs/10_data/77_neighbourhood.ipynb #71d746c0
 def _column(concepts:list, left:float, middle:float, right:bool=False)->tuple[dict, float]:
     "Upper left corners of a column of cards around the height `middle`, and its width."
     wide, top = max(map(_wide, concepts), default=0), middle - (len(concepts) * (_high + _gap) - _gap) / 2
-    return {c.id: (left + (0 if right else wide - _wide(c)), top + i * (_high + _gap)) for i, c in enumerate(concepts)}, wide
+    def place(i, c): return left + (0 if right else wide - _wide(c)), top + i * (_high + _gap)
+    return {c.id: place(i, c) for i, c in enumerate(concepts)}, wide
 
 def _row(concepts:list, left:float, wide:float, top:float)->dict:
     "Upper left corners of cards in rows below the middle."
     found, x, y = {}, left, top
     for c in concepts:
         if x > left and x + _wide(c) > left + wide: x, y = left, y + _high + _gap
-        found[c.id] = (x, y); x += _wide(c) + _gap
+        found[c.id] = (x, y)
+        x += _wide(c) + _gap
     return found
 
+# %% ../../nbs/10_data/77_neighbourhood.ipynb #9b8ccd6e
 def _curve(a:tuple, b:tuple, dashed:bool=False)->str:
+    "A line between two places, bent sideways, or downwards and dashed."
     (x1, y1), (x2, y2) = a, b
     bend = f'C{x1} {(y1 + y2)/2} {x2} {(y1 + y2)/2}' if dashed else f'C{(x1 + x2)/2} {y1} {(x1 + x2)/2} {y2}'
-    return f'<path d="M{x1} {y1} {bend} {x2} {y2}" fill="none" stroke="#90a4ae" stroke-width="1.5"{" stroke-dasharray=" + chr(34) + "5 4" + chr(34) if dashed else ""}/>'
-
-def _middle(library:Library, concept:Concept, x:float, y:float, wide:float, high:float)->str:
-    "The card of the concept itself."
-    lines = ''.join(f'<text x="{x + 16}" y="{y + 46 + 17 * i}" font-size="12" fill="#37474f">{escape(shorten(line, int(wide - 28) // 7))}</text>' for i, line in enumerate(_lines(library, concept)))
-    return (f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" rx="8" fill="#e8f0fe" stroke="{_ink[concept.status]}" stroke-width="2"/>'
-            f'<text x="{x + 16}" y="{y + 26}" font-size="15" font-weight="700" fill="#111">{escape(shorten(_labels(concept), int(wide - 28) // 9))}</text>{lines}')
+    dashes = ' stroke-dasharray="5 4"' if dashed else ''
+    return f'<path d="M{x1} {y1} {bend} {x2} {y2}" fill="none" stroke="#90a4ae" stroke-width="1.5"{dashes}/>'
 
 def _words(above, below, beside, limit:int, right:float, floor:float, bottom:float)->str:
     "Headings of the sides, and how many neighbours are not shown."
@@ -70,9 +89,18 @@ def _words(above, below, beside, limit:int, right:float, floor:float, bottom:flo
     said = [(n, x, y, '#78909c') for n, x, y, side in heads if side]
     for side, x, y in ((above, 20, floor + 8), (below, right, floor + 8), (beside, 20, bottom - 8)):
         if len(side) > limit: said.append((f'and {len(side) - limit} more', x, y, '#555'))
-    return ''.join(f'<text x="{x}" y="{y}" font-size="11" fill="{ink}">{n}</text>' for n, x, y, ink in said)
+    return ''.join(_text(x, y, 11, ink, name) for name, x, y, ink in said)
 
-# %% ../../nbs/10_data/77_neighbourhood.ipynb #c7795706
+
+def _links(concepts:dict, left:dict, right:dict, low:dict, card:tuple)->str:
+    "Lines from the middle card (left edge, middle, width, height) to the cards around it."
+    x, middle, wide, high = card
+    lines = [_curve((a + _wide(concepts[id]), b + _high/2), (x, middle)) for id, (a, b) in left.items()]
+    lines += [_curve((x + wide, middle), (a, b + _high/2)) for a, b in right.values()]
+    foot = (x + wide/2, middle + high/2)
+    return ''.join(lines + [_curve(foot, (a + _wide(concepts[id])/2, b), dashed=True) for id, (a, b) in low.items()])
+
+# %% ../../nbs/10_data/77_neighbourhood.ipynb #7c1275a8
 def neighbourhood(
     library:Library, # a library
     term:str,        # an id or any label
@@ -81,18 +109,19 @@ def neighbourhood(
     "Return the picture of a concept and its neighbours; raises `UserError` when the library does not know it."
     this = library.get(term)
     above, below, beside = library.broader(this.id), library.narrower(this.id), library.related(this.id)
-    own = 60 + 17 * len(_lines(library, this)) - 8
+    own, wide = 60 + 17 * len(_lines(library, this)) - 8, 340
     tall = max(own, *(len(side[:limit]) * (_high + _gap) + 14 for side in (above, below)))
-    middle, wide = 38 + tall / 2, 340
+    middle, floor = 38 + tall / 2, 38 + tall
     left, left_wide = _column(above[:limit], 20, middle)
     x = 20 + (left_wide + 70) * bool(above)
     right, right_wide = _column(below[:limit], x + wide + 70, middle, right=True)
-    low = _row(beside[:limit], 20, max(x + wide + (70 + right_wide) * bool(below) - 20, 400), 38 + tall + 44)
-    bottom, total = max([38 + tall, *(y + _high for _, y in low.values())]) + 26, max(x + wide + (70 + right_wide) * bool(below), 420) + 20
-    byid = {c.id: c for c in above + below + beside}
-    lines = [_curve((a + _wide(byid[i]), b + _high/2), (x, middle)) for i, (a, b) in left.items()] + [_curve((x + wide, middle), (a, b + _high/2)) for i, (a, b) in right.items()]
-    lines += [_curve((x + wide/2, middle + own/2), (a + _wide(byid[i])/2, b), dashed=True) for i, (a, b) in low.items()]
-    words = _words(above, below, beside, limit, x + wide + 70, 38 + tall, bottom)
-    cards = ''.join(_card(byid[i], *at) for i, at in (left | right | low).items())
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{bottom}" viewBox="0 0 {total} {bottom}" role="img" aria-label="{escape(_labels(this))}" '
-            f'font-family="{_font}"><rect width="100%" height="100%" rx="8" fill="#f7f9fa"/>{"".join(lines)}{_middle(library, this, x, middle - own/2, wide, own)}{cards}{words}</svg>')
+    edge = x + wide + (70 + right_wide) * bool(below)
+    low = _row(beside[:limit], 20, max(edge - 20, 400), floor + 44)
+    bottom, total = max([floor, *(y + _high for _, y in low.values())]) + 26, max(edge, 420) + 20
+    lines = _links({c.id: c for c in above + below + beside}, left, right, low, (x, middle, wide, own))
+    words = _words(above, below, beside, limit, x + wide + 70, floor, bottom)
+    cards = ''.join(_card(library.concepts[id], *at) for id, at in (left | right | low).items())
+    inside = lines + _middle(library, this, x, middle - own/2, wide, own) + cards + words
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{bottom}" viewBox="0 0 {total} {bottom}" '
+            f'role="img" aria-label="{escape(_labels(this))}" font-family="{_font}">'
+            f'<rect width="100%" height="100%" rx="8" fill="#f7f9fa"/>{inside}</svg>')

@@ -27,6 +27,13 @@ class Vocabulary:
     @property
     def words(self)->list[str]: return list(self.counts)
 
+# %% ../../nbs/10_data/78_vocabulary.ipynb #27db96b9
+def _counted(texts, segmenter:Segmenter, lower:bool)->Counter:
+    "How often each word of `texts` occurs."
+    return Counter(w.lower() if lower else w for row in segmenter(texts) for w in row)
+
+def _by_count(counts)->list[tuple]: return sorted(counts.items(), key=lambda c: (-c[1], c[0]))
+
 def count_vocabulary(
     texts:list[str],                 # the training side
     segmenter:Segmenter=Segmenter(), # how to cut
@@ -35,9 +42,11 @@ def count_vocabulary(
     lower:bool=True,                 # count without case
 )->Vocabulary: # the words and their counts
     "Return the vocabulary of `texts`; raises `UserError` when no word is left."
-    found = Counter(w.lower() if lower else w for row in segmenter(texts) for w in row)
-    kept = sorted(((w, n) for w, n in found.items() if n >= minimum_count), key=lambda c: (-c[1], c[0]))[:largest or None]
-    if not kept: raise UserError(f"no word occurs {minimum_count} times or more in {len(texts)} texts: give more text, or a smaller minimum_count")
+    found = _counted(texts, segmenter, lower)
+    kept = [(w, n) for w, n in _by_count(found) if n >= minimum_count][:largest or None]
+    if not kept:
+        raise UserError(f'no word occurs {minimum_count} times or more in {len(texts)} texts: '
+                        'give more text, or a smaller minimum_count')
     return Vocabulary(dict(kept), segmenter, sum(found.values()), lower)
 
 # %% ../../nbs/10_data/78_vocabulary.ipynb #6a36639e
@@ -50,20 +59,31 @@ def write_vocabulary(
     head = ''.join(f'# {key}: {value}\n' for key, value in about.items())
     Path(path).write_text(head + ''.join(f'{w}\t{n}\n' for w, n in vocabulary.counts.items()), encoding='utf-8')
 
+# %% ../../nbs/10_data/78_vocabulary.ipynb #08017576
+def _vocabulary_lines(path:Path)->list[str]:
+    try: return path.read_text(encoding='utf-8-sig').split('\n')
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, 'strerror', None) or 'it is not UTF-8'
+        raise UserError(f'the vocabulary {path.name} cannot be read ({why}): '
+                        'give the file that write_vocabulary wrote') from None
+
 def read_vocabulary(
     path,            # a file that `write_vocabulary` wrote, or a word<TAB>count list
     word_list:str='',# the word list, when the segmenter was 'list'
 )->Vocabulary: # the same vocabulary
     "Return the vocabulary of a file; raises `UserError` that names a line that is none."
-    try: lines = Path(path).read_text(encoding='utf-8-sig').split('\n')
-    except (OSError, UnicodeDecodeError) as error: raise UserError(f"the vocabulary {Path(path).name} cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'}): give the file that write_vocabulary wrote") from None
-    about, counts = dict(re.findall(r'^# (\w+): (.*)$', '\n'.join(lines[:8]), re.M)), {}
+    lines, counts = _vocabulary_lines(Path(path)), {}
+    about = dict(re.findall(r'^# (\w+): (.*)$', '\n'.join(lines[:8]), re.M))
     for number, line in enumerate(lines, 1):
         if not line or line.startswith('# '): continue
         word, _, count = line.partition('\t')
-        if not word or not count.isdecimal(): raise UserError(f"{Path(path).name}, line {number}: a line is word<TAB>count, and this one is not; mend it or take it out")
+        if not word or not count.isdecimal():
+            raise UserError(f'{Path(path).name}, line {number}: a line is word<TAB>count, and this one is not; '
+                            'mend it or take it out')
         counts[word] = int(count)
-    return Vocabulary(counts, Segmenter(about.get('segmenter', 'core'), word_list), int(about.get('total', sum(counts.values()))), about.get('lower', 'True') == 'True')
+    segmenter = Segmenter(about.get('segmenter', 'core'), word_list)
+    total = int(about.get('total', sum(counts.values())))
+    return Vocabulary(counts, segmenter, total, about.get('lower', 'True') == 'True')
 
 # %% ../../nbs/10_data/78_vocabulary.ipynb #a538c994
 def unknown_words(
@@ -72,11 +92,12 @@ def unknown_words(
     k:int=10,              # so many of the most frequent unknown words
 )->dict: # words, unknown, rate, different, different_unknown, different_rate, most
     "Return how much of `texts` the vocabulary does not cover; rates are shares, 0 for texts without words."
-    found = Counter(w.lower() if vocabulary.lower else w for row in vocabulary.segmenter(texts) for w in row)
+    found = _counted(texts, vocabulary.segmenter, vocabulary.lower)
     unknown = Counter({w: n for w, n in found.items() if w not in vocabulary.counts})
     words, missed = sum(found.values()), sum(unknown.values())
-    return dict(words=words, unknown=missed, rate=missed / max(1, words), different=len(found), different_unknown=len(unknown),
-                different_rate=len(unknown) / max(1, len(found)), most=[w for w, _ in sorted(unknown.items(), key=lambda c: (-c[1], c[0]))[:k]])
+    return dict(words=words, unknown=missed, rate=missed / max(1, words),
+                different=len(found), different_unknown=len(unknown), different_rate=len(unknown) / max(1, len(found)),
+                most=[w for w, _ in _by_count(unknown)[:k]])
 
 # %% ../../nbs/10_data/78_vocabulary.ipynb #6b0221ad
 def coverage_curve(
@@ -86,6 +107,8 @@ def coverage_curve(
 )->dict[int, float]: # {size: share of running words outside}
     "Return the out-of-vocabulary rate of `texts` for the most frequent words of `vocabulary`, by their number."
     place = {w: i for i, w in enumerate(vocabulary.counts)}
-    found = Counter(place.get(w.lower() if vocabulary.lower else w, len(place)) for row in vocabulary.segmenter(texts) for w in row)
+    found = Counter()
+    for word, n in _counted(texts, vocabulary.segmenter, vocabulary.lower).items():
+        found[place.get(word, len(place))] += n
     total = max(1, sum(found.values()))
     return {size: sum(n for i, n in found.items() if i >= min(size, len(place))) / total for size in sizes}
