@@ -80,6 +80,7 @@ def check(self:Answers,
     if len(text) > limit: raise Notice('too_long', characters=len(text), limit=limit)
     return text
 
+# %% ../../nbs/95_app/10_answers.ipynb #636988c6
 @patch
 def ask(self:Answers,
     model:str, # a registered name
@@ -108,6 +109,7 @@ def corpus(self:Answers,
             self.corpora[row['digest']] = Corpus.load(load(found[0], 'corpus')) if found else None
         return self.corpora[row['digest']]
 
+# %% ../../nbs/95_app/10_answers.ipynb #3ba89823
 @patch
 def items(self:Answers, row:dict, model:str)->list[tuple[str, str]]:
     "Return (id, text) of the test texts that are not too long; none when there is no corpus."
@@ -126,6 +128,7 @@ def opening(
     if cut < len(text) and language(text) == 'en' and ' ' in head: head = head[:head.rindex(' ')]
     return head.strip() or text[:longest]
 
+# %% ../../nbs/95_app/10_answers.ipynb #47bd24e9
 @patch
 def examples(self:Answers,
     model:str,   # a registered name
@@ -152,6 +155,7 @@ def pairs(self:Answers,
     if not others: raise Notice('one_version', model=model)
     return [f"{champion['version']}:{row['version']}" for row in others[:20]]
 
+# %% ../../nbs/95_app/10_answers.ipynb #6f56af6e
 @patch
 def _pair(self:Answers, model:str, pair:str)->list[dict]:
     "The two rows of a pair, which must do the same task."
@@ -188,6 +192,7 @@ class Ballot:
     skipped:int = 0                # test texts passed over because both answers are the same
     own:bool = False               # the reviewer's own text
 
+# %% ../../nbs/95_app/10_answers.ipynb #e9dca6fe
 @patch
 def _ballot(self:Answers, model, rows, reviewer, item, said, **more)->Ballot:
     "The ballot of one item, sides dealt."
@@ -216,6 +221,14 @@ def judged(self:Answers,
 def _place(reviewer:str, item:str)->bytes: return hashlib.sha256(f'{reviewer}\0{item}'.encode('utf-8', 'replace')).digest()
 
 @patch
+def _walk(self:Answers, row:dict, model:str, reviewer:str)->list[tuple[str, str]]:
+    "(id, what is asked) of the test items in this reviewer's order; raises `Notice` when there are none."
+    items = sorted(self.items(row, model), key=lambda item: _place(reviewer, item[0]))
+    if not items: raise Notice('no_items', model=model)
+    return items if self.predictor(row, model).task == 'classify' else [(i, opening(t)) for i, t in items]
+
+# %% ../../nbs/95_app/10_answers.ipynb #0ed0c1f2
+@patch
 def draw(self:Answers,
     model:str,          # a registered name
     pair:str,           # as in `pairs`; '' for the default
@@ -226,11 +239,8 @@ def draw(self:Answers,
     "Return the next ballot of a reviewer; raises `Notice` when there is none left."
     reviewer, rows = _named(reviewer), self._pair(model, pair)
     left_out = self.judged(model, pair or self.pairs(model)[0], reviewer) | set(passed)
-    items = sorted(self.items(rows[0], model), key=lambda item: _place(reviewer, item[0]))
-    if not items: raise Notice('no_items', model=model)
-    generate, skipped = self.predictor(rows[0], model).task != 'classify', 0
-    if generate: items = [(i, opening(t)) for i, t in items]
-    size = 1 if generate else 32
+    items, skipped = self._walk(rows[0], model, reviewer), 0
+    size = 32 if self.predictor(rows[0], model).task == 'classify' else 1
     for start in range(0, len(items), size):
         block = items[start:start + size]
         if progress: progress(start, len(items))

@@ -6,6 +6,7 @@
 __all__ = ['compare_tab']
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #167f9cf1
+from fastcore.basics import patch
 from functools import partial
 from types import SimpleNamespace
 from .look import chooser, gradio, label, language_of
@@ -23,6 +24,7 @@ def _top(gr, t)->dict:
     standing = gr.Markdown(elem_classes='note', elem_id='compare_standing')
     return dict(missing=missing, top=top, reviewer=reviewer, pair=pair, start=start, standing=standing)
 
+# %% ../../nbs/95_app/40_compare_tab.ipynb #3a74b16d
 _sides = ('left', 'better_a'), ('tie', 'tie'), ('right', 'better_b')   # a vote and the label of its button
 
 def _sheet(gr, t)->dict:
@@ -39,6 +41,7 @@ def _sheet(gr, t)->dict:
         another = gr.Button(t('another'), size='sm', elem_id='compare_another')
     return dict(sheet=sheet, item=item, left=left, right=right, reason=reason, votes=votes, another=another)
 
+# %% ../../nbs/95_app/40_compare_tab.ipynb #a3fb4b0b
 def _components()->SimpleNamespace:
     "Lay the tab out."
     gr, t = gradio(), label()
@@ -59,7 +62,7 @@ def _tell(message:str)->tuple:
     "The same outputs with a message instead of a ballot."
     return None, (), f'**{message}**' if message else '', gradio().Column(visible=False), '', '', '', ''
 
-# %% ../../nbs/95_app/40_compare_tab.ipynb #1de9a07a
+# %% ../../nbs/95_app/40_compare_tab.ipynb #d612c780
 class _Desk:
     "The handlers of the tab's buttons."
     def __init__(self, answers): self.answers = answers
@@ -79,17 +82,21 @@ class _Desk:
     def own(self, model, pair, reviewer, text, request):
         return self._next(lambda *known: self.answers.own(*known, text), model, pair, reviewer, request)
 
-    def another(self, model, pair, ballot, passed, request, progress=None):
-        if ballot is None: return _tell(say('no_ballot', language_of(request)))
-        passed = (*passed, ballot.item)
-        return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer, request, passed)
+# %% ../../nbs/95_app/40_compare_tab.ipynb #6f08a965
+@patch
+def another(self:_Desk, model, pair, ballot, passed, request, progress=None):
+    if ballot is None: return _tell(say('no_ballot', language_of(request)))
+    passed = (*passed, ballot.item)
+    return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer, request, passed)
 
-    def vote(self, choice, model, pair, ballot, passed, shown, reason, request, progress=None):
-        if ballot is not None and shown.split() != ballot.text.split(): return (gradio().skip(),) * 8
-        try: self.answers.vote(ballot, choice, reason)
-        except Notice as notice: return _tell(notice.text(language_of(request)))
-        except (UserError, WorkError) as error: return _tell(str(error))
-        return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer, request, passed)
+# %% ../../nbs/95_app/40_compare_tab.ipynb #1de9a07a
+@patch
+def vote(self:_Desk, choice, model, pair, ballot, passed, shown, reason, request, progress=None):
+    if ballot is not None and shown.split() != ballot.text.split(): return (gradio().skip(),) * 8
+    try: self.answers.vote(ballot, choice, reason)
+    except Notice as notice: return _tell(notice.text(language_of(request)))
+    except (UserError, WorkError) as error: return _tell(str(error))
+    return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer, request, passed)
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #0eed33fc
 def _connect(c, desk, model):
