@@ -88,7 +88,7 @@ window.fetch = async (...call) => {
 def visit(browser, address, locale='en-US', width=1000, height=760):
     "A page in a session of its own that remembers what it asked for and what it was sent, event streams included."
     page = browser.new_context(locale=locale, viewport=dict(width=width, height=height)).new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(40_000)  # a busy machine took 15 s to show a page
     page.asked = []
     page.on('request', lambda request: page.asked.append(request.url))
     page.on('websocket', lambda socket: page.asked.append(socket.url))

@@ -10,7 +10,7 @@ from html import escape
 from types import SimpleNamespace
 from .decision_desk import Case, DecisionDesk
 from .label_desk import LabelDesk
-from .label_tab import Bench, attempt, connect_export, most_buttons
+from .label_tab import Bench, attempt, connect_export, most_buttons, tool_row
 from .look import chooser, gradio, label, language_of
 from .words import say
 from ..data.agreement import fewest_items
@@ -85,12 +85,9 @@ def _sheet(gr, t)->dict:
         opinions = gr.HTML(elem_classes='opinions', elem_id='decide_opinions')
         decision = _decision(gr, t)
     note = gr.Markdown(elem_id='decide_note')
-    with gr.Row(visible=False) as tools:
-        skip, back, export = (gr.Button(t(key), size='sm', elem_id=f'decide_{name}')
-                              for name, key in (('skip', 'skip'), ('back', 'decide_back'), ('export', 'export')))
-    file = gr.File(label=t('exported_file'), visible=False, interactive=False, elem_id='decide_file')
-    return dict(sheet=sheet, item=item, shown=shown, opinions=opinions, note=note, tools=tools, skip=skip, back=back, export=export, file=file) | decision
+    return dict(sheet=sheet, item=item, shown=shown, opinions=opinions, note=note) | decision | tool_row(gr, t, 'decide', 'decide_back')
 
+# %% ../../nbs/95_app/47_decision_tab.ipynb #0165c3d7
 def _components()->SimpleNamespace:
     "Lay the tab out."
     gr, t = gradio(), label()
