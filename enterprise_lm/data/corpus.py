@@ -14,7 +14,6 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, list_artifacts, load
 from ..core.errors import UserError, unknown
-from ..core.settings import get_settings
 from .checks import check_limits, check_rejected, drop_unlabelled, leave_overlap
 from .deciding import divide, drop_exact, drop_leaks, drop_near, value_of
 from .engine import count_processes
@@ -25,6 +24,7 @@ from .read import label_names_of, open_rows
 from .recording import describe, write_files
 from .sides import find_golden, find_sides, is_path, name_of, sides
 from .spill import Tally, spill, sweep_shards, take_stock
+from .subjects import settings_of
 
 # %% ../../nbs/10_data/70_corpus.ipynb #571c6640
 def _files(data, test, validation, **how)->list[tuple]:
@@ -42,10 +42,10 @@ def _bytes(source)->int:
     path = Path(str(source).partition('#')[0]).expanduser()
     return sum(p.stat().st_size for p in (path.rglob('*') if path.is_dir() else [path]) if p.is_file())
 
-def _process_count(size:int, processes:int|None)->int:
+def _process_count(size:int, processes:int|None, settings)->int:
     "How many processes are worth their start."
     if processes is not None: return count_processes(processes)
-    return count_processes(get_settings().data.processes) if size > 20_000_000 else 1
+    return count_processes(settings.data.processes) if size > 20_000_000 else 1
 
 # %% ../../nbs/10_data/70_corpus.ipynb #b8a7f43b
 def _most(tally:Tally)->str:
@@ -106,9 +106,9 @@ def _check_plan(plan:Plan, shards:list, strict:bool):
 
 # %% ../../nbs/10_data/70_corpus.ipynb #2359e044
 def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, rejected_limit:float, root, work:dict,
-          parents)->Artifact:
+          parents, settings)->Artifact:
     "Read, decide and write, inside the draft of an artifact."
-    stages, near = stages_of(preparation), preparation.near_duplicates
+    stages, near = stages_of(preparation, settings), preparation.near_duplicates
     tail = (Keys(used['seed']),) + (SketchRows(near),) * bool(near)
     with draft('corpus', name, parents=parents, parameters=used, seed=used['seed'], root=root) as d:
         spilled = d.path/'spilled'; spilled.mkdir()
@@ -147,9 +147,10 @@ def make_corpus(
     split_by='ratio', processes=None, engine='', cache=False, # as in `prepare`
     size:int=0,    # bytes of the files, where that is known
     parents=(),    # artifacts it is made from
+    settings=None, # Settings; None: as in `prepare`
 )->Artifact: # a corpus
     "Return a corpus made from opened files: what `prepare` and `merge` have in common."
-    settings = get_settings()
+    settings = settings or settings_of(root)
     data = settings.data
     train, seed = data.train if train is None else train, data.seed if seed is None else seed
     if not 0 < train < 1:
@@ -157,9 +158,10 @@ def make_corpus(
     preparation = get_preparation(preparation, settings)
     used = dict(train=train, seed=seed, overlap_words=overlap_words, split_by=split_by) | (how or {})
     used |= dict(preparation=asdict(preparation))
-    work = dict(processes=_process_count(size, processes), engine=engine or data.engine,
+    work = dict(processes=_process_count(size, processes, settings), engine=engine or data.engine,
                 cache=_cache(settings) if cache else None)
-    return _make(name, files, used, preparation, strict, rejected_limit, root, work, parents)
+    root = root or settings.folder('artifacts')
+    return _make(name, files, used, preparation, strict, rejected_limit, root, work, parents, settings)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #a697a9f1
 def prepare(
@@ -186,11 +188,14 @@ def prepare(
     processes:int|None=None, # worker processes; 0: one for each core; None: settings [data], and one for a small corpus
     engine:str='',        # 'local' or 'ray'; '': settings [data]
     cache:bool=False,     # keep what was made of each file, and take it up when the file is unchanged
+    settings=None,        # Settings; None: of the workspace that `root` belongs to, or of the working folder
 )->Artifact: # a corpus
     "Return a corpus made from `data`; raises `UserError` for what cannot be read, split or trusted."
     how = dict(text=text, label=label, group=group, columns=columns, format=format, encoding=encoding,
                label_names=label_names_of(label_names, data) or '')
-    return make_corpus(name or name_of(data), _files(data, test, validation, **how), preparation, how, train=train,
+    settings = settings or settings_of(root)
+    files = _files(data, test, validation, settings=settings, **how)
+    return make_corpus(name or name_of(data), files, preparation, how, train=train, settings=settings,
                        seed=seed, strict=strict, overlap_words=overlap_words, rejected_limit=rejected_limit, root=root,
                        split_by=split_by, processes=processes, engine=engine, cache=cache, size=_bytes(data))
 
