@@ -116,8 +116,8 @@ class _Chair(Bench):
     def give(self, chosen, case, passed, shown, reason, request)->dict:
         if case is None or (now := self.desk.latest(case)).decision == case.decision:
             return super().give(lambda _: chosen, case, passed, shown, reason, request)
-        language, kept = language_of(request), gradio().skip()
-        return self.show(now, passed, language) | self.stay(say('decided_meanwhile', language)) | dict.fromkeys((self.c.few, self.c.many, self.c.reason), kept)
+        language, kept = language_of(request), dict.fromkeys((self.c.few, self.c.many, self.c.reason), gradio().skip())
+        return self.show(now, passed, language) | self.stay(say('decided_meanwhile', language)) | kept
 
 # %% ../../nbs/95_app/47_decision_tab.ipynb #72a85ed7
 def _connect_choice(c, chair, tab):
@@ -145,7 +145,8 @@ def _connect(c, chair):
     "Tie the buttons to the handlers."
     gr, more = gradio(), dict(outputs=_outputs(c), concurrency_limit=4, show_progress='minimal')
     def start(annotator, corpus, task, request: gr.Request): return chair.start(annotator, corpus, task, request)
-    def give(case, passed, shown, few, many, reason, request: gr.Request): return chair.give(few or many, case, passed, shown, reason, request)
+    def give(case, passed, shown, few, many, reason, request: gr.Request):
+        return chair.give(few or many, case, passed, shown, reason, request)
     def skip(case, passed, request: gr.Request): return chair.skip(case, passed, request)
     def back(case, passed, request: gr.Request): return chair.back(case, passed, request)
     gr.on([c.start.click, c.annotator.submit], start, [c.annotator, c.corpus, c.task], api_name='decide_start', **more)

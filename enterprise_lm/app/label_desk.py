@@ -209,7 +209,8 @@ def spoken_agreement(
     "Return how far people agree, or what is missing to tell."
     found = agreement(rows, samples=200)
     enough = found.items >= fewest_items and found.value == found.value and found.low == found.low
-    return say('agreement_is', language, **vars(found)) if enough else say('agreement_open', language, wanted=fewest_items, items=found.items)
+    if enough: return say('agreement_is', language, **vars(found))
+    return say('agreement_open', language, wanted=fewest_items, items=found.items)
 
 @patch
 def standing(self:LabelDesk,

@@ -41,7 +41,8 @@ most_buttons = 12  # labels; above, there is a list to search
 def _choices(gr, t)->dict:
     "The labels to choose from: twelve buttons, and a list with a button of its own."
     with gr.Row(elem_classes='choices'):
-        buttons = [gr.Button(visible=False, variant='secondary', min_width=120, elem_id=f'label_choice_{n}') for n in range(1, most_buttons + 1)]
+        buttons = [gr.Button(visible=False, variant='secondary', min_width=120, elem_id=f'label_choice_{n}')
+                   for n in range(1, most_buttons + 1)]
     with gr.Row(visible=False) as many:
         choice = gr.Dropdown([], label=t('label_choice'), filterable=True, scale=3, elem_id='label_choice')
         give = gr.Button(t('label_give'), variant='primary', scale=1, elem_id='label_give')
@@ -57,8 +58,10 @@ def tool_row(
 )->dict: # tools (the row), skip, back, export, file
     "Lay out what skips, corrects and exports, hidden."
     with gr.Row(visible=False) as tools:
-        buttons = {part: gr.Button(t(key), size='sm', elem_id=f'{name}_{part}') for part, key in dict(skip='skip', back=back, export='export').items()}
-    return dict(tools=tools, file=gr.File(label=t('exported_file'), visible=False, interactive=False, elem_id=f'{name}_file'), **buttons)
+        buttons = {part: gr.Button(t(key), size='sm', elem_id=f'{name}_{part}')
+                   for part, key in dict(skip='skip', back=back, export='export').items()}
+    file = gr.File(label=t('exported_file'), visible=False, interactive=False, elem_id=f'{name}_file')
+    return dict(tools=tools, file=file, **buttons)
 
 def _sheet(gr, t)->dict:
     "The text, its rules and the labels to choose from."
@@ -165,7 +168,8 @@ def again(self:Bench, get, sheet, passed, request)->dict:
 
 @patch
 def skip(self:Bench, sheet, passed, request)->dict:
-    def pass_over(sheet, passed, language): return self.following(sheet.corpus, sheet.task, sheet.annotator, (*passed, sheet.item), language)
+    def pass_over(sheet, passed, language):
+        return self.following(sheet.corpus, sheet.task, sheet.annotator, (*passed, sheet.item), language)
     return self.again(pass_over, sheet, passed, request)
 
 @patch

@@ -88,7 +88,8 @@ def export_labels(
         raise unknown('format', path.suffix.lstrip('.') or path.name, ('jsonl', 'csv'), 'the name of the output')
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     rows = labelled_rows(corpus, task, settings=settings, **how)
-    if not rows: raise UserError(f"no item of task {task!r} has a label that enough annotators share: adjudicate, or ask for less with minimum")
+    if not rows:
+        raise UserError(f"no item of task {task!r} has a label that enough annotators share: adjudicate, or ask for less with minimum")
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, rows)
     return dict(rows=len(rows), output=str(path), agreement=str(label_agreement(corpus, task, settings)))
