@@ -28,7 +28,8 @@ def finding_row(
 )->dict: # id, start, end, type, text_sha256, score, rule
     "Return the line of a findings file for `span`."
     digest = hashlib.sha256(span.text.encode('utf-8', 'surrogatepass')).hexdigest()
-    return dict(id=id, start=span.start, end=span.end, type=span.type, text_sha256=digest, score=span.score, rule=span.rule)
+    return dict(id=id, start=span.start, end=span.end, type=span.type, text_sha256=digest,
+                score=span.score, rule=span.rule)
 
 # %% ../../nbs/10_data/77_redaction.ipynb #834c6a96
 def _usable(record, column:str)->str:
@@ -38,6 +39,7 @@ def _usable(record, column:str)->str:
     if column not in record.values: return f'there is no column `{column}`'
     return '' if value is None or isinstance(value, str) else f'`{column}` is a {type(value).__name__}, not text'
 
+# %% ../../nbs/10_data/77_redaction.ipynb #95c5659b
 def _batches(opened:list, text:str, reject, size:int=256):
     "Yield lists of (id, values, text column) of the rows that can be redacted, and hand the others to `reject`."
     batch = []
@@ -45,21 +47,30 @@ def _batches(opened:list, text:str, reject, size:int=256):
         column = ''
         for record in source.records:
             if record.reason == blank: continue
-            if not column and not record.reason: column = find_columns(list(record.values), text, where=source.name)['text']
-            if reason := _usable(record, column): reject(f'{source.name}:{record.row}', reason, record.raw or record.values); continue
+            if not column and not record.reason:
+                column = find_columns(list(record.values), text, where=source.name)['text']
+            where = f'{source.name}:{record.row}'
+            if reason := _usable(record, column):
+                reject(where, reason, record.raw or record.values)
+                continue
             named = record.values.get('id')
-            batch.append((f'{source.name}:{record.row}' if named in (None, '') else str(named), record.values, column))
-            if len(batch) == size: yield batch; batch = []
+            batch.append((where if named in (None, '') else str(named), record.values, column))
+            if len(batch) < size: continue
+            yield batch
+            batch = []
     if batch: yield batch
 
-# %% ../../nbs/10_data/77_redaction.ipynb #e4cc4837
+# %% ../../nbs/10_data/77_redaction.ipynb #003fd88a
 class _Files:
     "The drafts of one redaction, in a folder beside the output that is removed whatever happens."
     def __init__(self, output:Path):
         for old in output.parent.glob(f'.{output.name}-redact-{platform.node()}-*'):
             if not Path(f'/proc/{old.name.split("-")[-2]}').exists(): shutil.rmtree(old, ignore_errors=True)
-        self.folder = Path(tempfile.mkdtemp(prefix=f'.{output.name}-redact-{platform.node()}-{os.getpid()}-', dir=output.parent))
-        self.open = {name: open(self.folder/f'{name}.jsonl', 'w', encoding='utf-8', errors='backslashreplace', newline='\n') for name in ('rows', 'findings', 'rejected')}
+        prefix = f'.{output.name}-redact-{platform.node()}-{os.getpid()}-'
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=output.parent))
+        drafts = {name: self.folder/f'{name}.jsonl' for name in ('rows', 'findings', 'rejected')}
+        how = dict(encoding='utf-8', errors='backslashreplace', newline='\n')
+        self.open = {name: open(path, 'w', **how) for name, path in drafts.items()}
         self.counts = Counter()
 
     def write(self, name:str, row:dict):
@@ -69,7 +80,13 @@ class _Files:
     def close(self):
         for file in self.open.values(): file.close()
 
-    def reject(self, source:str, reason:str, values): self.write('rejected', dict(source=source, reason=reason, values=values))
+    def __enter__(self): return self
+    def __exit__(self, *error):
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def reject(self, source:str, reason:str, values):
+        self.write('rejected', dict(source=source, reason=reason, values=values))
 
 # %% ../../nbs/10_data/77_redaction.ipynb #e5e945c6
 def _redact_batch(batch:list, detector, action:str, secret:bytes, files:_Files)->Counter:
@@ -86,19 +103,22 @@ def _check(output:Path, findings:Path, action:str, language:str):
     "Refuse at once what cannot end well."
     if action not in actions: raise unknown('action', str(action), actions)
     if language not in ('zh', 'en', 'auto'): raise unknown('language', str(language), ('zh', 'en', 'auto'))
-    if output.suffix[1:].lower() not in (*targets, 'tab', 'ndjson', 'markdown'): raise unknown('output format', output.suffix[1:] or 'none', targets, output.name)
+    if output.suffix[1:].lower() not in (*targets, 'tab', 'ndjson', 'markdown'):
+        raise unknown('output format', output.suffix[1:] or 'none', targets, output.name)
     for path in (output, findings):
         if not path.parent.is_dir(): raise UserError(f"there is no folder {path.parent}: make it first")
         if path.is_dir(): raise UserError(f"{path} is a folder: name a file")
-    if output.resolve() == findings.resolve(): raise UserError(f"output and findings are both {output.name}: name two files")
+    if output.resolve() == findings.resolve():
+        raise UserError(f'output and findings are both {output.name}: name two files')
 
 def _same(input, output:Path, findings:Path):
     "Refuse to overwrite what is read."
     for source in input if isinstance(input, list | tuple) else [input]:
-        if isinstance(source, str | Path) and Path(str(source)).is_file() and Path(source).resolve() in (output.resolve(), findings.resolve()):
+        if not isinstance(source, str | Path) or not Path(str(source)).is_file(): continue
+        if Path(source).resolve() in (output.resolve(), findings.resolve()):
             raise UserError(f"{Path(source).name} is what is read: write to another name")
 
-# %% ../../nbs/10_data/77_redaction.ipynb #9a0dc65c
+# %% ../../nbs/10_data/77_redaction.ipynb #2457596b
 def redact_file(
     input,                # whatever `open_sources` takes: a file, a folder, sample://…
     output,               # file to write; its ending says the format
@@ -111,19 +131,23 @@ def redact_file(
     format:str='',        # of the input's files; '' goes by their endings
     encoding:str='utf-8', # of the input's text files
 )->dict: # rows, findings, types, rejected, other_language, and the names of the files
-    "Write `input` without its personal data to `output`; raises `UserError` for a wrong call and `WorkError` when the disk refuses."
+    "Write `input` without its personal data to `output`; raises `UserError` or, for the disk, `WorkError`."
     output, findings = Path(output).expanduser(), Path(findings).expanduser()
-    _check(output, findings, action, language); _same(input, output, findings)
+    _check(output, findings, action, language)
+    _same(input, output, findings)
     settings = settings or get_settings()
-    opened, detector, secret = open_sources(input, format, encoding), read_detector(settings, tagger), b'' if action == 'mask' else key(settings)
+    opened, detector = open_sources(input, format, encoding), read_detector(settings, tagger)
+    secret = b'' if action == 'mask' else key(settings)
     try:
-        files = _Files(output)
-        try: return _run(files, opened, detector, action, secret, text, language, output, findings) | dict(input=str(input) if isinstance(input, str | Path) else '')
-        finally: files.close(); shutil.rmtree(files.folder, ignore_errors=True)
-    except OSError as error: raise WorkError(f"could not write {output.name} or {findings.name}: {error.strerror or error}; make room or rights there and run it again") from error
+        with _Files(output) as files: done = _run(files, opened, detector, action, secret, text, language, output, findings)
+    except OSError as error:
+        raise WorkError(f'could not write {output.name} or {findings.name}: {error.strerror or error}; '
+                        'make room or rights there and run it again') from error
+    return done | dict(input=str(input) if isinstance(input, str | Path) else '')
 
-# %% ../../nbs/10_data/77_redaction.ipynb #b87fb66a
-def _run(files:_Files, opened, detector, action:str, secret:bytes, text:str, language:str, output:Path, findings:Path)->dict:
+# %% ../../nbs/10_data/77_redaction.ipynb #839f8e72
+def _run(files:_Files, opened, detector, action:str, secret:bytes, text:str, language:str,
+         output:Path, findings:Path)->dict:
     "Redact everything into drafts, then give them their names."
     kinds, others, column = Counter(), 0, text
     for batch in track(_batches(opened, text, files.reject), 'redacting', unit='batches'):
@@ -131,11 +155,15 @@ def _run(files:_Files, opened, detector, action:str, secret:bytes, text:str, lan
         column = batch[0][2]
         if language != 'auto': others += sum(language_of(v[c] or '') not in (language, 'und') for _, v, c in batch)
     files.close()
-    if not files.counts['rows']: raise UserError(f"no row can be redacted: {files.counts['rejected']} cannot be read and the others are blank")
-    converted = convert(files.folder/'rows.jsonl', output, text=column if output.suffix.lower() in ('.txt', '.mbox', '.md') else '')
+    if not files.counts['rows']:
+        raise UserError(f"no row can be redacted: {files.counts['rejected']} cannot be read and the others are blank")
+    named = column if output.suffix.lower() in ('.txt', '.mbox', '.md') else ''
+    converted = convert(files.folder/'rows.jsonl', output, text=named)
     os.replace(files.folder/'findings.jsonl', findings)
     rejected = output.with_name(f'{output.name}.rejected.jsonl')
     if files.counts['rejected']: os.replace(files.folder/'rejected.jsonl', rejected)
-    return dict(rows=converted['rows'], findings=sum(kinds.values()), types=dict(sorted(kinds.items())), rejected=files.counts['rejected'] + converted['rejected'],
-                blank=converted['blank'], action=action, language=language, other_language=others, output=str(output), findings_file=str(findings),
+    return dict(rows=converted['rows'], findings=sum(kinds.values()), types=dict(sorted(kinds.items())),
+                rejected=files.counts['rejected'] + converted['rejected'], blank=converted['blank'],
+                action=action, language=language, other_language=others,
+                output=str(output), findings_file=str(findings),
                 rejected_file=str(rejected) if files.counts['rejected'] else converted['rejected_file'])

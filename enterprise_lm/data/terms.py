@@ -10,6 +10,7 @@ import math, re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from .privacy import find_personal
 from .word_classes import singular, word_class
 
@@ -18,6 +19,7 @@ _noise = re.compile(r'https?://\S+|\S+@\S+|`[^`]*`|<[^>]*>|\[[A-Z_]+\]')
 _latin = r"[^\W\d_\u3040-\u30ff\u3400-\u9fff]"
 _word = re.compile(rf"{_latin}+(?:[-'’]{_latin}+)*(?![-_]?[^\W_])")
 
+# %% ../../nbs/10_data/78_terms.ipynb #38be3629
 def english_runs(
     text:str, # any text
 ): # lists of (word, the word before it in lower case or '')
@@ -30,15 +32,19 @@ def english_runs(
         low = word.casefold().replace('’', "'")
         name = bool(run) and not broken and word[0].isupper() and run[-1][0][0].isupper()  # Loom Lamp One
         bound = low in bounds and not name or "'" in low or len(low) < 2
-        if run and (broken or bound): yield run; run = []
+        if run and (broken or bound):
+            yield run
+            run = []
         if not bound: run.append((word, before))
         before = low
     if run: yield run
 
 # %% ../../nbs/10_data/78_terms.ipynb #2088dd65
-_noun_follows = frozenset('a an the my your his its our their these those each every any some no of in on at for with from '
+_noun_follows = frozenset('a an the my your his its our their these those each every any some no of in on at for '
+                          'with from '
                           'into onto over under by per without about between during inside'.split())
-_verb_follows = frozenset("to i you we they he she it who can could will would should must may might cannot not please and or".split()) | {''}
+_verb_follows = frozenset("to i you we they he she it who can could will would should must may might cannot not "
+                          "please and or".split()) | {''}
 
 def noun_forms(
     runs, # runs of words, as `english_runs` yields them
@@ -52,11 +58,16 @@ def noun_forms(
 
 # %% ../../nbs/10_data/78_terms.ipynb #cad63583
 _general = dict(
-    en=frozenset('time way day minute hour second month year week end night morning evening afternoon weekend people person man woman thing house example '
-                 'cent percent euro part piece case kind reason moment bit couple number name side people place word line sort type '
-                 'problem question idea fact matter situation lot difference mistake step article note page point top bottom back '
-                 'front metre centimetre millimetre kilogram gram degree monday tuesday wednesday thursday friday saturday sunday '
-                 'january february march april june july august september october november december size amount level version state rest '
+    en=frozenset('time way day minute hour second month year week end night morning evening afternoon weekend '
+                 'people person man woman thing house example '
+                 'cent percent euro part piece case kind reason moment bit couple number name side people place '
+                 'word line sort type '
+                 'problem question idea fact matter situation lot difference mistake step article note page point '
+                 'top bottom back '
+                 'front metre centimetre millimetre kilogram gram degree monday tuesday wednesday thursday friday '
+                 'saturday sunday '
+                 'january february march april june july august september october november december size amount '
+                 'level version state rest '
                  'half one good friend colleague customer everything regards'.split()),
     zh=frozenset('分钟 小时 秒钟 厘米 毫米 公斤 星期 礼拜 月份 年份 问题 办法 原因 朋友 部分 单独 成功 失败 开始 发现 例如 建议 自动 默认 影响 处理 完成 情况 东西 '
                  '时间 时候 地方 方面 事情 名字 数字 换成 改成 变成 当成 写成 做成 设成 调成 选成 盏灯 固定 使用 进行 出现 属于 认为 觉得 知道 记得 希望 喜欢 以为 发生 '
@@ -65,6 +76,23 @@ _general = dict(
                  '内容 部门 同事 孩子 老人 家人 客人 邻居 分开 那边 这边 哪边 没人 有人 别人 本来 原来 后来 最后 最近 最多 最少 至少 最好 最高 最低 第一 第二 '
                  '第三 第一次 第二次 第二天 受影响 其中 任意 各自 彼此 互相 一起 分别 真的 上次 下次 这次 反正 肯定 真人'.split()))
 
+
+
+# %% ../../nbs/10_data/78_terms.ipynb #83b66a66
+def _pieces(runs:list, verbs:set, adjectives:set, longest:int)->dict[str, Counter]:
+    "`{term in the singular: {form as written: mentions}}` of every piece of a run that can be a term."
+    forms = defaultdict(Counter)
+    for run in runs:
+        written = [w for w, _ in run]
+        for i in range(len(run)):
+            for j in range(i + 1, min(i + longest, len(run)) + 1):
+                low = [w.casefold() for w in written[i:j]]
+                if low[-1] in verbs: break
+                if low[-1] in adjectives: continue
+                forms[' '.join([*low[:-1], singular(low[-1])])][' '.join(written[i:j])] += 1
+    return forms
+
+# %% ../../nbs/10_data/78_terms.ipynb #eee19926
 def english_counts(
     texts,          # texts
     minimum:int=3,  # mentions a candidate needs
@@ -72,19 +100,13 @@ def english_counts(
 )->dict[str, Counter]: # {term in the singular: {form as written: mentions}}
     "Return the English candidates of `texts` with their forms."
     runs = [run for t in texts for run in english_runs(t)]
-    nouns, forms = noun_forms(runs), defaultdict(Counter)
+    nouns = noun_forms(runs)
     verbs, adjectives = word_class('verb') - nouns, word_class('adjective') - nouns
-    words = Counter(w.casefold() for run in runs for w, _ in run)
-    for run in runs:
-        written = [w for w, _ in run]
-        for i in range(len(run)):
-            for j in range(i + 1, min(i + longest, len(run)) + 1):
-                low = [w.casefold() for w in written[i:j]]
-                if low[-1] in verbs: break
-                if low[-1] not in adjectives: forms[' '.join([*low[:-1], singular(low[-1])])][' '.join(written[i:j])] += 1
+    words, forms = Counter(w.casefold() for run in runs for w, _ in run), _pieces(runs, verbs, adjectives, longest)
     def belongs(key):
         first, *others = key.split()
-        return sum(forms[key].values()) >= minimum * max(1, .2 * words[first] / minimum * (first in adjectives and bool(others)))
+        share = .2 * words[first] / minimum * (first in adjectives and bool(others))  # of the adjective's own mentions
+        return sum(forms[key].values()) >= minimum * max(1, share)
     return {key: found for key, found in forms.items() if len(key) > 2 and key not in _general['en'] and belongs(key)}
 
 # %% ../../nbs/10_data/78_terms.ipynb #b7828790
@@ -93,8 +115,11 @@ _kept = '智能 功能 性能 节能 能耗 能源 能效 会员 要求 主要 �
 _cuts = ('的 了 吗 呢 吧 啊 呀 哦 嘛 么 我 你 您 他 她 它 们 这 那 是 也 都 就 很 把 被 和 与 或 在 还 又 但 而 不 没 有 请 要 能 会 可以 如果 因为 所以 '
          '怎么 什么 多少 一下 一个 以及 需要 为什么 而且 并且 或者 只要 只有')
 
+_whole = frozenset(_kept.split())
+
 @lru_cache(maxsize=1)
 def _cut():
+    "Where Chinese text is cut; what must stay whole is the first group."
     return re.compile(f"({'|'.join(_kept.split())})|" + '|'.join(sorted(_cuts.split(), key=len, reverse=True)))
 
 def chinese_runs(
@@ -110,12 +135,21 @@ _not_first = frozenset('的了着吗呢吧啊呀哦嘛么我你您他她它们�
 _not_last = frozenset('的了着吗呢吧啊呀哦嘛么我你您他她它这那哪都就还又再很太更最已没不是在有也把被让给从到向往跟同和与及或但而为以之其若则未各某几个'
                       '想要能会可请帮只去来起里上下前后时中内外盏一二两些')
 
+
+
+# %% ../../nbs/10_data/78_terms.ipynb #985643e6
+def _can_be_whole(string:str)->bool:
+    "Whether a string begins and ends as words do."
+    begins = string[0] not in _not_first or string[:2] in _whole
+    return begins and (string[-1] not in _not_last or string[-2:] in _whole)
+
 def _entropy(neighbours:Counter)->float:
+    "Bits of what stands on one side of a string."
     total = sum(neighbours.values())
     return -sum(n / total * math.log2(n / total) for n in neighbours.values())
 
 def _strings(runs:list, longest:int)->tuple:
-    "Counts of all strings up to `longest` characters, and the neighbours on both sides; each end of a run is a neighbour of its own."
+    "Counts of all strings up to `longest` characters, and their neighbours on both sides."
     counts, left, right = Counter(), defaultdict(Counter), defaultdict(Counter)
     for number, run in enumerate(runs):
         for i in range(len(run)):
@@ -126,6 +160,7 @@ def _strings(runs:list, longest:int)->tuple:
                 right[string][run[j] if j < len(run) else number] += 1
     return counts, left, right
 
+# %% ../../nbs/10_data/78_terms.ipynb #ac2fd95c
 def chinese_counts(
     texts,              # texts
     minimum:int=3,      # mentions a candidate needs
@@ -136,12 +171,12 @@ def chinese_counts(
     "Return the Chinese candidates of `texts`."
     counts, left, right = _strings([run for t in texts for run in chinese_runs(t)], longest)
     total = sum(n for s, n in counts.items() if len(s) == 1)
-    whole, barred = set(_kept.split()), word_class('small', 'zh') | word_class('pronoun', 'zh') | _general['zh'] | word_class('adjective', 'zh')
+    barred = _general['zh'].union(*(word_class(name, 'zh') for name in ('small', 'pronoun', 'adjective')))
     def sticks(s, n):
         if min(_entropy(left[s]), _entropy(right[s])) < entropy: return False
         return min(math.log2(n * total / (counts[s[:i]] * counts[s[i:]])) for i in range(1, len(s))) >= information
-    return {s: Counter({s: n}) for s, n in counts.items() if len(s) > 1 and n >= minimum and s not in barred
-            and (s[0] not in _not_first or s[:2] in whole) and (s[-1] not in _not_last or s[-2:] in whole) and sticks(s, n)}
+    return {s: Counter({s: n}) for s, n in counts.items()
+            if len(s) > 1 and n >= minimum and s not in barred and _can_be_whole(s) and sticks(s, n)}
 
 # %% ../../nbs/10_data/78_terms.ipynb #e27a4e61
 def c_value(
@@ -154,7 +189,8 @@ def c_value(
         words, joint = parts(term), '' if _han.fullmatch(term) else ' '
         pieces = {joint.join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1)} - {term}
         for piece in pieces & counts.keys(): inside[piece].append(n)
-    return {t: math.log2(1 + len(parts(t))) * (n - (sum(inside[t]) / len(inside[t]) if inside[t] else 0)) for t, n in counts.items()}
+    owed = {t: sum(longer) / len(longer) for t, longer in inside.items()}
+    return {t: math.log2(1 + len(parts(t))) * (n - owed.get(t, 0)) for t, n in counts.items()}
 
 # %% ../../nbs/10_data/78_terms.ipynb #438d5e0b
 @dataclass(frozen=True)
@@ -167,6 +203,7 @@ class Term:
     kind:str          # 'word', 'noun phrase', 'verb' or 'entity'
     forms:tuple = ()  # other forms as written, the most used first
 
+# %% ../../nbs/10_data/78_terms.ipynb #0d21f569
 def _shown(key:str, forms:Counter)->str:
     "The form to show: as names are written for a name, else in the singular where that is used, else as used most."
     written = min(forms, key=lambda f: (-forms[f], f))
@@ -177,15 +214,27 @@ def _shown(key:str, forms:Counter)->str:
 
 def _is_name(forms:Counter)->bool:
     "Whether most mentions are written with a capital in each word."
-    return sum(n for f, n in forms.items() if all(w[0].isupper() for w in f.split())) >= .6 * sum(forms.values())
+    capital = sum(n for f, n in forms.items() if all(w[0].isupper() for w in f.split()))
+    return capital >= .6 * sum(forms.values())
+
+# %% ../../nbs/10_data/78_terms.ipynb #02bab358
+def _kind(key:str, forms:Counter, language:str)->str:
+    "'word', 'noun phrase', 'verb' or 'entity'."
+    if language == 'zh':
+        return 'verb' if key in word_class('verb', 'zh') else 'noun phrase' if len(key) > 3 else 'word'
+    return 'entity' if _is_name(forms) else 'noun phrase' if ' ' in key else 'word'
 
 def _term(key:str, forms:Counter, language:str, score:float)->Term:
-    if language == 'zh': text, kind = key, 'verb' if key in word_class('verb', 'zh') else 'noun phrase' if len(key) > 3 else 'word'
-    else: text, kind = _shown(key, forms), 'entity' if _is_name(forms) else 'noun phrase' if ' ' in key else 'word'
-    if kind in ('word', 'noun phrase') and language == 'en': text = text.casefold() if text.istitle() or not any(c.isupper() for c in text[1:]) else text
-    others = dict.fromkeys(f if kind == 'entity' else f.casefold() for f, _ in sorted(forms.items(), key=lambda f: (-f[1], f[0])))
-    return Term(text, language, sum(forms.values()), round(score, 3), kind, tuple(o for o in others if o.casefold() != text.casefold()))
+    "The term of a candidate; one at the start of a sentence alone loses its capital."
+    kind, text = _kind(key, forms, language), key if language == 'zh' else _shown(key, forms)
+    plain = text.istitle() or not any(c.isupper() for c in text[1:])
+    if plain and kind in ('word', 'noun phrase') and language == 'en': text = text.casefold()
+    by_use = sorted(forms, key=lambda f: (-forms[f], f))
+    others = dict.fromkeys(f if kind == 'entity' else f.casefold() for f in by_use)
+    others = tuple(o for o in others if o.casefold() != text.casefold())
+    return Term(text, language, sum(forms.values()), round(score, 3), kind, others)
 
+# %% ../../nbs/10_data/78_terms.ipynb #193ef047
 def extract_terms(
     texts,           # texts, English, Chinese or mixed
     minimum:int=3,   # mentions a term needs
@@ -195,6 +244,6 @@ def extract_terms(
     texts, found = list(texts), []
     for language, candidates in (('en', english_counts(texts, minimum)), ('zh', chinese_counts(texts, minimum))):
         scores = c_value({key: sum(forms.values()) for key, forms in candidates.items()})
-        ranked = [k for k in sorted(scores, key=lambda k: (-scores[k], k)) if scores[k] > 0 and not find_personal(k)][:limit]
-        found += [_term(k, candidates[k], language, scores[k]) for k in ranked]
+        kept = (k for k in sorted(scores, key=lambda k: (-scores[k], k)) if scores[k] > 0 and not find_personal(k))
+        found += [_term(k, candidates[k], language, scores[k]) for k in islice(kept, limit)]
     return found
