@@ -62,7 +62,8 @@ def texts_of_others(
     for path in sorted(corpus.path.glob('*.arrow')):
         with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
             for batch in stream if {'text', 'subject'} <= set(stream.schema.names) else ():
-                yield from batch.filter(compute.fill_null(compute.not_equal(batch['subject'], mark), True))['text'].to_pylist()
+                others = compute.fill_null(compute.not_equal(batch['subject'], mark), True)
+                yield from batch.filter(others)['text'].to_pylist()
 
 def telling_words(
     texts,  # of a person's rows
@@ -107,9 +108,10 @@ class Known:
     ids:frozenset = field(default=frozenset(), repr=False)   # of her rows
     texts:frozenset = field(default=frozenset(), repr=False) # of her rows
     words:frozenset = field(default=frozenset(), repr=False) # of her texts, which nobody else wrote
+    shared:frozenset = field(default=frozenset(), repr=False) # ids of rows whose text tells nothing
 
     @property
-    def telling_ids(self)->set: return {i for i in self.ids if len(i) >= 12 and re.search(r'\d', i)}
+    def telling_ids(self)->set: return {i for i in self.ids - self.shared if len(i) >= 12 and re.search(r'\d', i)}
 
     @property
     def needles(self)->list[bytes]:
@@ -152,7 +154,8 @@ def evidence_in(
 )->Counter: # 'row': rows of hers, 'name': rows of nobody's that name her
     "Count what an artifact's files hold of a person."
     found = Counter()
-    for path in sorted(p for p in artifact.path.rglob('*') if p.suffix[1:] in formats and p.name != 'edits.jsonl' and p.stat().st_size):
+    files = sorted(p for p in artifact.path.rglob('*') if p.suffix[1:] in formats and p.name != 'edits.jsonl')
+    for path in (p for p in files if p.stat().st_size):
         try: found.update(map(judge, _records(path, settings)))
         except UserError: pass   # not rows, whatever its ending says; the search through every byte sees it
     return Counter({k: n for k, n in found.items() if k})
@@ -165,7 +168,8 @@ def search_bytes(
 )->tuple[list[str], int]: # files that hold one, bytes searched
     "Return which files below `folder` hold any of `needles`."
     pattern, found, searched = re.compile(b'|'.join(map(re.escape, needles)) or b'(?!)'), [], 0
-    for path in track(sorted(p for p in Path(folder).rglob('*') if p.is_file() and p.stat().st_size), 'search every byte', unit='files'):
+    files = sorted(p for p in Path(folder).rglob('*') if p.is_file() and p.stat().st_size)
+    for path in track(files, 'search every byte', unit='files'):
         name = path.relative_to(folder)
         if name.parts[0] in skip or name.parts[:2] == ('artifacts', 'erasure'): continue
         with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

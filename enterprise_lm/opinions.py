@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['opinion_tables', 'OpinionTable', 'workspace_database', 'opinions_about', 'names_of', 'opinions_of', 'take_name_off',
-           'rewrite_database']
+           'edits_of', 'rewrite_database']
 
 # %% ../nbs/95_opinions.ipynb #507253a0
-import secrets
+import json, secrets
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from .core.settings import get_settings
 from .core.store import engine
 from .data.subjects import subject_marker
@@ -25,9 +26,11 @@ class OpinionTable:
     item:str = ''   # column with the id of the row it is about
     role:str = ''   # column that says as what; else `who` does
 
-opinion_tables = (OpinionTable('labels', 'annotator', ('reason',), 'item', 'role'), OpinionTable('guidelines', 'author', ('text',)),
+opinion_tables = (OpinionTable('labels', 'annotator', ('reason',), 'item', 'role'),
+                  OpinionTable('guidelines', 'author', ('text',)),
                   OpinionTable('votes', 'reviewer', ('reason', 'text'), 'item'))
 
+# %% ../nbs/95_opinions.ipynb #3fb717fa
 def workspace_database(settings):
     "Return the workspace's database, or None when there is none yet."
     return engine(settings) if settings.workspace.database or (settings.home/'workspace.db').is_file() else None
@@ -58,7 +61,8 @@ def opinions_about(
 def _names_of(connection, known:OpinionTable, table, mark:str, marked)->list[str]:
     "Names in a table whose mark is `mark`."
     from sqlalchemy import select
-    return [name for name in connection.execute(select(table.c[known.who]).distinct()).scalars() if name and marked(name) == mark]
+    names = connection.execute(select(table.c[known.who]).distinct()).scalars()
+    return [name for name in names if name and marked(name) == mark]
 
 def names_of(
     mark:str,      # of a person
@@ -69,7 +73,8 @@ def names_of(
     database, marked = workspace_database(settings), subject_marker(settings)
     if database is None: return frozenset()
     with database.connect() as connection:
-        return frozenset(n for known, table in _tables(database) for n in _names_of(connection, known, table, mark, marked))
+        return frozenset(name for known, table in _tables(database)
+                         for name in _names_of(connection, known, table, mark, marked))
 
 # %% ../nbs/95_opinions.ipynb #da6055f8
 def _remarks(connection, known:OpinionTable, table, names):
@@ -81,6 +86,7 @@ def _remarks(connection, known:OpinionTable, table, names):
         for row, text in connection.execute(select(table.c.id, table.c[column]).where(like)).all():
             if pattern.search(text): yield row, column, text
 
+# %% ../nbs/95_opinions.ipynb #dd01a500
 def opinions_of(
     names,         # what a person is called
     settings=None, # Settings; those of the working folder when None
@@ -112,6 +118,21 @@ def take_name_off(
                 connection.execute(update(table).where(table.c.id == row).values({column: pattern.sub(word, text)}))
             connection.execute(update(table).where(table.c[known.who].in_(sorted(names))).values({known.who: word}))
     return found
+
+# %% ../nbs/95_opinions.ipynb #171a354e
+def edits_of(
+    mark:str,      # of a person
+    artifacts,     # Artifacts
+    settings=None, # Settings; those of the working folder when None
+)->Counter: # by name of the library
+    "Count the edits a person signed in concept libraries: the versions' and the journals'."
+    settings, found = settings or get_settings(), Counter()
+    marked, files = subject_marker(settings), [(a.name, a.file('edits.jsonl')) for a in artifacts if a.kind == 'concepts']
+    files += [(p.name.removesuffix('.edits.jsonl'), p) for p in (settings.home/'concepts').glob('*.edits.jsonl')]
+    for name, path in ((n, p) for n, p in files if Path(p).is_file()):
+        with open(path, encoding='utf-8') as file: signed = [json.loads(line).get('who') for line in file if line.strip()]
+        found[name] += sum(isinstance(who, str) and marked(who) == mark for who in signed)
+    return +found
 
 # %% ../nbs/95_opinions.ipynb #bd8809b7
 def rewrite_database(settings=None):

@@ -12,6 +12,7 @@ from ..core.errors import UserError, unknown
 from .corpus import Corpus, make_corpus, prepare
 from .preparation import get_preparation
 from .read import open_rows
+from .subjects import settings_of
 from .sides import name_of
 
 # %% ../../nbs/10_data/72_refresh.ipynb #a0682aa0
@@ -80,14 +81,15 @@ def _corpus_of(source, root)->Artifact|None:
 def _parts(source, keep_splits:bool, root)->tuple:
     "(artifact or None, [(side, rows)]) of a source."
     corpus = _corpus_of(source, root)
-    if corpus is None: return None, [('train', rows) for rows in open_rows(source)]
+    settings = settings_of(root)
+    if corpus is None: return None, [('train', rows) for rows in open_rows(source, settings=settings)]
     found = []
     for side in Corpus(corpus).splits:
-        for rows in open_rows(f'{corpus.path}#{side}'):
+        for rows in open_rows(f'{corpus.path}#{side}', settings=settings):
             rows.opened.name = f'{corpus.name}@{corpus.short}/{side}'
             found.append((side if keep_splits else 'train', rows))
     golden = Corpus(corpus).golden
-    return corpus, found + ([('golden', rows) for rows in open_rows(golden)] if golden else [])
+    return corpus, found + ([('golden', rows) for rows in open_rows(golden, settings=settings)] if golden else [])
 
 # %% ../../nbs/10_data/72_refresh.ipynb #d996d2e5
 def _check_schemas(corpora:list):
