@@ -12,6 +12,7 @@ import math, re
 from collections import Counter, defaultdict
 from functools import lru_cache
 from itertools import combinations
+from pathlib import Path
 from ..core.artifact import Artifact
 from ..core.errors import UserError
 from ..core.progress import note_progress, track
@@ -28,7 +29,6 @@ def corpus_rows(
     source, # a corpus artifact or its folder, a file, folder or 'sample://…', or rows (dicts)
 )->list[dict]: # id, text, language, source
     "Return the rows that concepts may be built from; of a corpus its training split."
-    from pathlib import Path
     corpus = isinstance(source, Artifact) or isinstance(source, str | Path) and (Path(source)/'corpus.json').is_file()
     table = Corpus.load(source)['train'].table if corpus else read_rows(source).table
     rows = [dict(id=i, text=t, language=l or language(t), source=s) for i, t, l, s in
@@ -55,15 +55,20 @@ def name_counts(
     return public, private
 
 # %% ../../nbs/10_data/87_candidates.ipynb #07abc6fc
-_between = re.compile(r"([A-Za-z]+)\s+(?:(?:the|a|an|my|your|our|their|his|her|its|this|that|these|those|any|some|all|another|new|old|one|two)\s+){0,2}$", re.IGNORECASE)
+_between = re.compile(r'([A-Za-z]+)\s+(?:(?:the|a|an|my|your|our|their|his|her|its|this|that|these|those|any|some|all|'
+                      r'another|new|old|one|two)\s+){0,2}$', re.IGNORECASE)
 _single = '退换修买开关查改寄充装拆删连扫付填领'
-_marks = '(?:了|过|一下|掉|完)?(?:我的|您的|你的|我们的|这个|那个|这张|那张|这|那|一个|一张|一盏|一次|新的|新|全部|我|该)?$'
+_marks = ('(?:了|过|一下|掉|完)?'
+          '(?:我的|您的|你的|我们的|这个|那个|这张|那张|这|那|一个|一张|一盏|一次|新的|新|全部|我|该)?$')
+_asking = '想要能帮我请以么来去不没给先再'  # what may stand before a verb of one character
 
 @lru_cache(maxsize=1)
 def _chinese_verb():
+    "A Chinese verb at the end of a text, with what may lie between it and its object."
     longer = sorted((v for v in word_class('verb', 'zh') if len(v) > 1), key=lambda v: (-len(v), v))
-    return re.compile(f"({'|'.join(longer)}|(?:(?<=[想要能帮我请以么来去不没给先再])|(?<![\u3400-\u9fff]))[{_single}]){_marks}")
+    return re.compile(f"({'|'.join(longer)}|(?:(?<=[{_asking}])|(?<![\u3400-\u9fff]))[{_single}]){_marks}")
 
+# %% ../../nbs/10_data/87_candidates.ipynb #186d0305
 def verb_before(
     text:str,  # any text
     start:int, # where the object begins
@@ -91,6 +96,7 @@ def sentences(
         start = end
     return [(a, b) for a, b in found if a < b]
 
+# %% ../../nbs/10_data/87_candidates.ipynb #ebd6e766
 def set_phrases(
     texts,         # texts
     minimum:int=3, # texts that share it
@@ -102,7 +108,7 @@ def set_phrases(
             if 3 <= len(words(sentence)) <= 15: seen[key] += 1; shown.setdefault(key, sentence)
     return Counter({shown[k]: n for k, n in seen.items() if n >= minimum and not find_personal(k)})
 
-# %% ../../nbs/10_data/87_candidates.ipynb #afba6b7a
+# %% ../../nbs/10_data/87_candidates.ipynb #cbb37a30
 def _listed()->list[Concept]:
     "A concept for each listed verb, adjective and pronoun; English verbs with their forms."
     forms, found = defaultdict(list), []
@@ -112,22 +118,37 @@ def _listed()->list[Concept]:
         for word in sorted(forms if kind == 'verb' else word_class(kind)):
             hidden = [f for f in forms[word] if f != word] if kind == 'verb' else []
             found.append(Concept(concept_id(word), dict(en=word), hidden=dict(en=hidden) if hidden else {}, kind=kind))
-        found += [Concept(concept_id(w, 'zh'), dict(zh=w), kind=kind) for w in sorted(word_class(kind, 'zh')) if len(w) > (kind != 'pronoun')]
+        chinese = sorted(w for w in word_class(kind, 'zh') if len(w) > (kind != 'pronoun'))
+        found += [Concept(concept_id(w, 'zh'), dict(zh=w), kind=kind) for w in chinese]
     return found
 
-_heads = frozenset('方式 状态 信息 页面 记录 时间 地址 号码 金额 失败 成功 渠道 详情 功能 按钮 选项 说明 问题 指南 界面 接口 流程 过程 公司 用户 成员 电话 次数 日期 期限 规则 条件 政策'.split())
+# %% ../../nbs/10_data/87_candidates.ipynb #afba6b7a
+_heads = frozenset(
+    '方式 状态 信息 页面 记录 时间 地址 号码 金额 失败 成功 渠道 详情 功能 按钮 选项 说明 问题 指南 界面 接口 流程 '
+    '过程 公司 用户 成员 电话 次数 日期 期限 规则 条件 政策'.split())
 
 def _kind(term, known:set)->str:
     "The kind of a term: a Chinese one that begins with a verb and goes on with another term is a verb and its object."
     if term.language == 'en': return term.kind
+    def acts(verb): return verb in (_single if len(verb) == 1 else word_class('verb', 'zh'))
     parts = ((term.text[:i], term.text[i:]) for i in range(1, len(term.text) - 1))
-    if any((v in _single if len(v) == 1 else v in word_class('verb', 'zh')) and o in known and o not in _heads for v, o in parts): return 'verb-object'
-    return term.kind
+    pair = any(acts(verb) and rest in known and rest not in _heads for verb, rest in parts)
+    return 'verb-object' if pair else term.kind
+
+# %% ../../nbs/10_data/87_candidates.ipynb #cbcc55d1
+def _language(label:str)->str: return 'zh' if language(label) == 'zh' else 'en'
 
 def _named(names:Counter, minimum:int)->list[Concept]:
     "A concept for each name that is met often enough."
-    kept = [(n, 'zh' if language(n) == 'zh' else 'en') for n, count in names.items() if count >= minimum and not find_personal(n)]
+    kept = [(n, _language(n)) for n, count in names.items() if count >= minimum and not find_personal(n)]
     return [Concept(concept_id(n, l), {l: n if l == 'zh' else n.title()}, kind='entity') for n, l in kept]
+
+def _of_terms(terms:list)->list[Concept]:
+    "A concept for each term, found by the forms in which it was written."
+    known = {t.text for t in terms if t.kind != 'verb'}
+    def hidden(t): return {t.language: list(t.forms[:8])} if t.forms else {}
+    return [Concept(concept_id(t.text, t.language), {t.language: t.text}, hidden=hidden(t), kind=_kind(t, known),
+                    score=t.score) for t in terms]
 
 def first_library(
     texts,           # texts
@@ -137,19 +158,17 @@ def first_library(
 )->Library: # concepts without counts, examples and links
     "Return the concepts that `texts` propose, before they are looked up in their sentences."
     public, private = name_counts(texts, tagger)
-    terms, found = extract_terms(texts, minimum, limit), {}
-    known = {t.text for t in terms if t.kind != 'verb'}
-    for t in terms:
-        if 2 * private[fold(t.text)] > t.count: continue
-        hidden = {t.language: list(t.forms[:8])} if t.forms else {}
-        found[concept_id(t.text, t.language)] = Concept(concept_id(t.text, t.language), {t.language: t.text}, hidden=hidden, kind=_kind(t, known), score=t.score)
+    terms = [t for t in extract_terms(texts, minimum, limit) if 2 * private[fold(t.text)] <= t.count]
+    found = {c.id: c for c in _of_terms(terms)}
     for c in _named(public, minimum) + _listed(): found.setdefault(c.id, c)
     for phrase in set_phrases(texts, minimum):
-        l = 'zh' if language(phrase) == 'zh' else 'en'
+        l = _language(phrase)
         found.setdefault(concept_id(phrase, l), Concept(concept_id(phrase, l), {l: phrase}, kind='sentence'))
     return Library('candidates', found.values())
 
 # %% ../../nbs/10_data/87_candidates.ipynb #b42a6fb6
+_objects = ('word', 'noun phrase', 'entity')  # the kinds of what is, as against what acts and what is said
+
 def _endings(label:str, language:str)->list[str]:
     "Ends of a term that may be its head, longest first."
     if language == 'zh': return [label[i:] for i in range(1, len(label) - 1)]
@@ -163,8 +182,9 @@ def propose_broader(
     for c in library:
         if c.kind in ('sentence', 'verb', 'verb-object', 'adjective', 'pronoun'): continue
         for l, label in c.preferred.items():
-            above = next((concept_id(e, l) for e in _endings(fold(label), l) if concept_id(e, l) in library.concepts), None)
-            if above and above != c.id and library.concepts[above].kind in ('word', 'noun phrase', 'entity'): c.broader = [above]
+            ids = (concept_id(ending, l) for ending in _endings(fold(label), l))
+            above = next((id for id in ids if id in library.concepts), None)
+            if above and above != c.id and library.concepts[above].kind in _objects: c.broader = [above]
 
 # %% ../../nbs/10_data/87_candidates.ipynb #1f9a0110
 def log_likelihood(
@@ -188,32 +208,38 @@ def related_pairs(
 )->dict[str, list[str]]: # {id: ids, the most surprising first}
     "Return which concepts keep each other's company."
     mentions = [sorted(m) for m in mentions]
-    single, both = Counter(i for m in mentions for i in m), Counter(p for m in mentions for p in combinations(m, 2))
-    scored = sorted(((-log_likelihood(n, single[a], single[b], len(mentions)), a, b) for (a, b), n in both.items() if n >= minimum))
+    single = Counter(id for m in mentions for id in m)
+    both = Counter(pair for m in mentions for pair in combinations(m, 2))
+    scored = sorted((-log_likelihood(n, single[a], single[b], len(mentions)), a, b)
+                    for (a, b), n in both.items() if n >= minimum)
     found = defaultdict(list)
     for score, a, b in scored:
-        if -score >= threshold and len(found[a]) < limit and len(found[b]) < limit: found[a].append(b); found[b].append(a)
+        if -score < threshold or len(found[a]) >= limit or len(found[b]) >= limit: continue
+        found[a].append(b); found[b].append(a)
     return {k: v for k, v in found.items() if v}
 
 # %% ../../nbs/10_data/87_candidates.ipynb #eb3972f5
 def _redact_examples(library:Library, tagger):
-    "Take personal data out of every example: what patterns and, where there is one, the tagger find; all sentences at once."
+    "Take what patterns and, where there is one, the tagger find out of every example; all sentences at once."
     kept = [e for c in library for e in c.examples]
     for example, spans in zip(kept, tagger([e['text'] for e in kept]) if tagger and kept else ()):
         for s in sorted(spans, key=lambda s: -s.start):
-            if s.type in ('PERSON', 'ADDRESS', 'USERNAME'): example['text'] = f"{example['text'][:s.start]}[{s.type}]{example['text'][s.end:]}"
+            if s.type not in ('PERSON', 'ADDRESS', 'USERNAME'): continue
+            example['text'] = f"{example['text'][:s.start]}[{s.type}]{example['text'][s.end:]}"
     redacted = {t: redact(t) for t in {e['text'] for e in kept}}
     for example in kept: example['text'] = redacted[example['text']]
 
+# %% ../../nbs/10_data/87_candidates.ipynb #50a7bfdd
 _marks_out = re.compile(r'\*\*|`')
 
 def _keep_example(concept:Concept, row:dict, sentence:str, limit:int=3):
     "Add a sentence to a concept unless it has enough, is too short or long, or comes from the same row."
-    if len(concept.examples) >= limit or not 8 <= len(sentence) <= 160 or any(e['id'] == row['id'] for e in concept.examples): return
-    concept.examples.append(dict(text=_marks_out.sub('', sentence), language=row['language'], id=row['id'], source=row['source']))
+    if len(concept.examples) >= limit or not 8 <= len(sentence) <= 160: return
+    if any(e['id'] == row['id'] for e in concept.examples): return
+    origin = {name: row[name] for name in ('language', 'id', 'source')}
+    concept.examples.append(dict(text=_marks_out.sub('', sentence), **origin))
 
-_objects = ('word', 'noun phrase', 'entity')
-
+# %% ../../nbs/10_data/87_candidates.ipynb #fcb863f2
 def _pair(pairs:dict, library:Library, mention, text:str)->Concept|None:
     "The verb-object concept of a mention that has a verb before it."
     this = library.concepts[mention.concept]
@@ -222,9 +248,10 @@ def _pair(pairs:dict, library:Library, mention, text:str)->Concept|None:
     l = 'en' if verb.isascii() else 'zh'
     if l not in this.preferred: return None
     name = verb + this.preferred[l] if l == 'zh' else f'{verb} {this.preferred[l]}'
-    pair = pairs.setdefault(concept_id(name, l), Concept(concept_id(name, l), {l: name}, hidden={l: []}, kind='verb-object', related=[this.id]))
-    form = ' '.join(text[start:mention.end].split())
-    if fold(form) != fold(name) and form.casefold() not in pair.hidden[l] and len(pair.hidden[l]) < 8: pair.hidden[l].append(form.casefold())
+    new = Concept(concept_id(name, l), {l: name}, hidden={l: []}, kind='verb-object', related=[this.id])
+    pair = pairs.setdefault(new.id, new)
+    form = ' '.join(text[start:mention.end].split()).casefold()
+    if fold(form) != fold(name) and form not in pair.hidden[l] and len(pair.hidden[l]) < 8: pair.hidden[l].append(form)
     pair.count += 1
     return pair
 
@@ -245,6 +272,15 @@ def _look_up(library:Library, rows)->tuple[dict, list]:
         together.append(seen)
     return pairs, together
 
+# %% ../../nbs/10_data/87_candidates.ipynb #20fc1718
+def _link(library:Library, near:dict):
+    "Set what stands above and beside each concept, and drop empty hidden labels."
+    propose_broader(library)
+    for c in library:
+        beside = {id: library.concepts[id] for id in c.related + near.get(c.id, []) if id in library.concepts}
+        c.related = [id for id, other in beside.items() if id not in c.broader and c.id not in other.broader]
+        c.hidden = {l: labels for l, labels in c.hidden.items() if labels}
+
 def propose_concepts(
     rows,            # rows with id, text, language and source
     minimum:int=3,   # mentions a concept needs
@@ -260,10 +296,5 @@ def propose_concepts(
         if pair.count >= minimum and not find_personal(pair.label): library.concepts[id] = pair
     library = Library('candidates', [c for c in library if c.count >= minimum])
     _redact_examples(library, tagger)
-    propose_broader(library)
-    near = related_pairs(together, minimum)
-    for c in library:
-        beside = [i for i in dict.fromkeys(c.related + near.get(c.id, [])) if i in library.concepts and i not in c.broader]
-        c.related = [i for i in beside if c.id not in library.concepts[i].broader]
-        c.hidden = {l: labels for l, labels in c.hidden.items() if labels}
+    _link(library, related_pairs(together, minimum))
     return sorted(library, key=lambda c: c.id)

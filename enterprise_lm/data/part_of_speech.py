@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from random import Random
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from ..core.text import words
 from .words import Segmenter, jieba_tokenizer, segmenter_record
@@ -28,20 +29,27 @@ class Word:
     head:int = -1
     relation:str = ''
 
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #04ed0c17
+def _word(line:str, where:str)->Word:
+    "The word of a line; raises `UserError` that names the place when it is none."
+    cells = line.split('\t')
+    if len(cells) != 10 or cells[3] not in (*tags, '_') or not re.fullmatch(r'\d+|_', cells[6]):
+        raise UserError(f'{where}: this is no CoNLL-U word (ten columns, a universal tag in the fourth, '
+                        'a head in the seventh); mend it')
+    return Word(cells[1], cells[3], int(cells[6]) - 1 if cells[6].isdigit() else -1, cells[7].strip('_'))
+
 def read_conllu(
     path, # a CoNLL-U file
 )->list[list[Word]]: # sentences
     "Return the sentences of a CoNLL-U file; raises `UserError` that names the line that is not one."
     try: lines = Path(path).read_text(encoding='utf-8').split('\n')
-    except (OSError, UnicodeDecodeError) as error: raise UserError(f"{Path(path).name} cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'}): give a CoNLL-U file") from None
-    sentences = [[]]
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, 'strerror', None) or 'it is not UTF-8'
+        raise UserError(f'{Path(path).name} cannot be read ({why}): give a CoNLL-U file') from None
+    sentences, passed_over = [[]], re.compile(r'#|\d+[-.]\d+(\t|$)')
     for number, line in enumerate(lines, 1):
-        cells = line.split('\t')
         if not line.strip(): sentences.append([])
-        elif line.startswith('#') or re.fullmatch(r'\d+[-.]\d+', cells[0]): continue
-        elif len(cells) != 10 or cells[3] not in (*tags, '_') or not re.fullmatch(r'\d+|_', cells[6]):
-            raise UserError(f"{Path(path).name}, line {number}: this is no CoNLL-U word (ten columns, a universal tag in the fourth, a head in the seventh); mend it")
-        else: sentences[-1].append(Word(cells[1], cells[3], int(cells[6]) - 1 if cells[6].isdigit() else -1, cells[7].strip('_')))
+        elif not passed_over.match(line): sentences[-1].append(_word(line, f'{Path(path).name}, line {number}'))
     return [s for s in sentences if s]
 
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #74cf37e0
@@ -50,77 +58,104 @@ def _seen(forms:list[str], i:int, last:str, before:str)->list[str]:
     word, low = forms[i], forms[i].lower()
     left, right = forms[i - 1].lower() if i else '^', forms[i + 1].lower() if i + 1 < len(forms) else '$'
     shape = '0' if any(c.isdigit() for c in word) else 'A' if word[:1].isupper() and i else 'a'
-    return ['b', f'w{low}', f's{low[-3:]}', f't{low[-2:]}', f'u{low[-1:]}', f'p{low[:1]}', f'n{min(len(word), 5)}', f'h{shape}', f'1{last}',
-            f'2{before} {last}', f'l{left}', f'r{right}', f'x{right[-3:]}', f'y{last} {low}']
+    return ['b', f'w{low}', f's{low[-3:]}', f't{low[-2:]}', f'u{low[-1:]}', f'p{low[:1]}', f'n{min(len(word), 5)}',
+            f'h{shape}', f'1{last}', f'2{before} {last}', f'l{left}', f'r{right}', f'x{right[-3:]}', f'y{last} {low}']
 
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #b77598a8
 class PerceptronTagger:
     "Tags words after learning from tagged sentences."
-    def __init__(self, weights:dict|None=None, segmenter:Segmenter=Segmenter()): self.weights, self.segmenter = weights or {}, segmenter
+    def __init__(self,
+        weights:dict|None=None,          # {what is seen: {tag: weight}}; those that `fit` learnt
+        segmenter:Segmenter=Segmenter(), # how texts are cut
+    ): self.weights, self.segmenter = weights or {}, segmenter
 
     def scores(self, seen:list[str])->dict:
+        "Return the sum of weights for each tag."
         total = defaultdict(float)
         for feature in seen:
             for tag, weight in self.weights.get(feature, {}).items(): total[tag] += weight
         return total
+
+    def guess(self, seen:list[str])->str:
+        "Return the tag with the highest sum; 'X' when nothing of it is known."
+        scores = self.scores(seen)
+        return min(scores, key=lambda t: (-scores[t], t)) if scores else 'X'
 
     def tag(self, forms:list[str])->list[str]:
         "Return a tag for each word."
         if not self.weights: raise UserError("this tagger has not learnt yet: call fit(sentences), or load one")
         last, before, found = '^', '^', []
         for i in range(len(forms)):
-            scores = self.scores(_seen(forms, i, last, before))
-            before, last = last, min(scores, key=lambda t: (-scores[t], t)) if scores else 'X'
+            before, last = last, self.guess(_seen(forms, i, last, before))
             found.append(last)
         return found
 
-# %% ../../nbs/10_data/77_part_of_speech.ipynb #cacbe1f7
-def _learn(self, sentences:list[list[Word]], rounds:int=8, seed:int=42)->PerceptronTagger:
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #adf36fa9
+class _Mean:
+    "Weights that move, and their mean over all steps."
+    def __init__(self):
+        self.weights, self.step = defaultdict(lambda: defaultdict(float)), 0
+        self.sums, self.since = defaultdict(float), defaultdict(int)
+
+    def move(self, feature:str, tag:str, by:float):
+        place = (feature, tag)
+        self.sums[place] += (self.step - self.since[place]) * self.weights[feature][tag]
+        self.since[place] = self.step
+        self.weights[feature][tag] += by
+
+    def averaged(self)->dict:
+        "The mean of every weight; those that are nothing are dropped."
+        def mean(f, t, w): return round((self.sums[f, t] + (self.step - self.since[f, t]) * w) / self.step, 4)
+        found = {f: {t: mean(f, t, w) for t, w in sorted(by.items())} for f, by in sorted(self.weights.items())}
+        return {f: kept for f, by in found.items() if (kept := {t: w for t, w in by.items() if w})}
+
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #3acb017d
+@patch
+def fit(self:PerceptronTagger, sentences:list[list[Word]], rounds:int=8, seed:int=42)->PerceptronTagger:
     "Learn from tagged sentences; returns itself, with averaged weights."
     rows = [[w for w in s if w.tag not in ('PUNCT', 'SYM', '_')] for s in sentences]
     if not any(rows): raise UserError("a tagger learns from tagged sentences, and there are none")
-    weights, sums, since, step, random = defaultdict(lambda: defaultdict(float)), defaultdict(float), defaultdict(int), 0, Random(seed)
-    def move(feature, tag, by):
-        sums[feature, tag] += (step - since[feature, tag]) * weights[feature][tag]
-        since[feature, tag] = step; weights[feature][tag] += by
-    self.weights = weights
+    mean, random = _Mean(), Random(seed)
+    self.weights = mean.weights
     for _ in range(rounds):
         for row in random.sample(rows, len(rows)):
             forms, last, before = [w.form for w in row], '^', '^'
             for i, word in enumerate(row):
-                step += 1; seen = _seen(forms, i, last, before); scores = self.scores(seen)
-                guess = min(scores, key=lambda t: (-scores[t], t)) if scores else 'X'
+                mean.step += 1
+                seen = _seen(forms, i, last, before)
+                guess = self.guess(seen)
                 if guess != word.tag:
-                    for feature in seen: move(feature, word.tag, 1.); move(feature, guess, -1.)
+                    for feature in seen:
+                        mean.move(feature, word.tag, 1.)
+                        mean.move(feature, guess, -1.)
                 before, last = last, guess
-    self.weights = _averaged(weights, sums, since, step)
+    self.weights = mean.averaged()
     return self
 
-def _averaged(weights, sums, since, step)->dict:
-    "The mean of every weight over all steps; those that are nothing are dropped."
-    found = {f: {t: round((sums[f, t] + (step - since[f, t]) * w) / step, 4) for t, w in by.items()} for f, by in sorted(weights.items())}
-    return {f: kept for f, by in found.items() if (kept := {t: w for t, w in sorted(by.items()) if w})}
-
-PerceptronTagger.fit = _learn
-
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #aff80ad9
-def _save(self, folder):
+@patch
+def save(self:PerceptronTagger, folder):
     "Write the weights into `folder`, the same bytes each time."
     Path(folder).mkdir(parents=True, exist_ok=True)
     about = dict(weights=self.weights, segmenter=[self.segmenter.name, self.segmenter.word_list])
-    (Path(folder)/'tagger.json').write_text(json.dumps(about, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+    text = json.dumps(about, ensure_ascii=False, sort_keys=True)
+    (Path(folder)/'tagger.json').write_text(text + '\n', encoding='utf-8')
 
-def _load(cls, folder):
+@patch(cls_method=True)
+def load(cls:PerceptronTagger, folder):
     "Return the tagger that `save` wrote; raises `UserError` when the folder holds none."
     file = Path(folder)/'tagger.json'
-    if not file.is_file(): raise UserError(f"{folder} holds no tagger: it has no tagger.json; give the folder that PerceptronTagger.save wrote")
+    if not file.is_file():
+        raise UserError(f'{folder} holds no tagger: it has no tagger.json; '
+                        'give the folder that PerceptronTagger.save wrote')
     about = json.loads(file.read_text(encoding='utf-8'))
     return cls(about['weights'], Segmenter(*about['segmenter']))
 
-PerceptronTagger.save, PerceptronTagger.load = _save, classmethod(_load)
-
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #e69dfb17
-_jieba_tags = dict(n='NOUN', nr='PROPN', ns='PROPN', nt='PROPN', nz='PROPN', v='VERB', vn='NOUN', a='ADJ', ad='ADV', an='NOUN', d='ADV', r='PRON', m='NUM',
-                   q='NOUN', p='ADP', c='CCONJ', u='PART', y='PART', e='INTJ', o='INTJ', f='NOUN', t='NOUN', s='NOUN', b='ADJ', z='ADJ', i='X', l='X', x='PUNCT', eng='X')
+_jieba_tags = dict(
+    n='NOUN', nr='PROPN', ns='PROPN', nt='PROPN', nz='PROPN', v='VERB', vn='NOUN', a='ADJ', ad='ADV', an='NOUN',
+    d='ADV', r='PRON', m='NUM', q='NOUN', p='ADP', c='CCONJ', u='PART', y='PART', e='INTJ', o='INTJ', f='NOUN',
+    t='NOUN', s='NOUN', b='ADJ', z='ADJ', i='X', l='X', x='PUNCT', eng='X')
 
 @lru_cache(maxsize=1)
 def _jieba_posseg():
@@ -145,16 +180,21 @@ def _pipeline(name:str):
     try:
         import spacy
         return spacy.load(name)
-    except (ImportError, OSError): raise UserError(f"the spaCy pipeline {name!r} is not there: install spaCy and the pipeline's package, or give its folder; without one use 'jieba' or a perceptron tagger") from None
+    except (ImportError, OSError):
+        raise UserError(f"the spaCy pipeline {name!r} is not there: install spaCy and the pipeline's package, or give "
+                        "its folder; without one use 'jieba' or a perceptron tagger") from None
 
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #9066bb4d
 def from_spacy(
     doc, # a spaCy Doc, or anything whose tokens have text, pos_, head, i, dep_ and is_space
 )->list[Word]: # its words, without punctuation
     "Return the words of a parsed document; heads that are punctuation become -1."
     kept = [t for t in doc if not t.is_space and t.pos_ != 'PUNCT']
     place = {t.i: n for n, t in enumerate(kept)}
-    return [Word(t.text, t.pos_ or 'X', place.get(t.head.i, -1) if t.head.i != t.i else -1, (t.dep_ or '').lower()) for t in kept]
+    def head(t): return place.get(t.head.i, -1) if t.head.i != t.i else -1
+    return [Word(t.text, t.pos_ or 'X', head(t), (t.dep_ or '').lower()) for t in kept]
 
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #5858c76d
 @dataclass(frozen=True)
 class PartOfSpeech:
     "A named way to tag texts."
@@ -163,7 +203,9 @@ class PartOfSpeech:
 
     def __post_init__(self):
         if self.name not in taggers: raise unknown('tagger', self.name, taggers)
-        if (self.name == 'jieba') == bool(self.path): raise UserError("'jieba' has no path=; 'perceptron' and 'spacy' need one: the folder of the tagger, or the pipeline's name")
+        if (self.name == 'jieba') == bool(self.path):
+            raise UserError("'jieba' has no path=; 'perceptron' and 'spacy' need one: "
+                            "the folder of the tagger, or the pipeline's name")
 
     def __call__(self, texts:list[str])->list[list[Word]]:
         "Return the tagged words of each text."
@@ -174,7 +216,8 @@ class PartOfSpeech:
 
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #3e529ad1
 _letter = dict(zip(tags, 'NPVXJRODMACSTIUYZ'))
-_rules = (('NP', re.compile('(?:[DOMJNP]+T)?[DOM]*[JNPM]*[NP]|O')), ('VP', re.compile('[XTR]*VT?')), ('PP', re.compile('A')))
+_rules = (('NP', re.compile('(?:[DOMJNP]+T)?[DOM]*[JNPM]*[NP]|O')),
+          ('VP', re.compile('[XTR]*VT?')), ('PP', re.compile('A')))
 
 def phrases(
     sentence:list[Word], # tagged words
@@ -187,16 +230,23 @@ def phrases(
         at = match.end() if match else at + 1
     return found
 
+# %% ../../nbs/10_data/77_part_of_speech.ipynb #faa3ce4d
+def _parsed_links(sentence:list[Word])->list[tuple[str, str, str]]:
+    "Verbs with their subjects and objects, by heads."
+    def part(verb, *kinds):
+        return next((w.form.lower() for w in sentence if w.head == verb and w.relation in kinds), '')
+    return [(part(i, 'nsubj', 'nsubj:pass'), w.form.lower(), part(i, 'obj', 'dobj'))
+            for i, w in enumerate(sentence) if w.tag == 'VERB']
+
 def links(
     sentence:list[Word], # tagged words, parsed or not
 )->list[tuple[str, str, str]]: # (who, does, to what), in lower case; '' where nothing is there
     "Return the verbs with what stands before and after them: by heads where the sentence was parsed, else by phrases."
-    if any(w.relation for w in sentence):
-        part = lambda verb, kinds: next((w.form.lower() for w in sentence if w.head == verb and w.relation in kinds), '')
-        return [(part(i, ('nsubj', 'nsubj:pass')), w.form.lower(), part(i, ('obj', 'dobj'))) for i, w in enumerate(sentence) if w.tag == 'VERB']
+    if any(w.relation for w in sentence): return _parsed_links(sentence)
     found = phrases(sentence)
-    last = lambda i: sentence[found[i][2] - 1].form.lower() if 0 <= i < len(found) and found[i][0] == 'NP' else ''
-    return [(last(n - 1), next(w.form.lower() for w in sentence[a:b][::-1] if w.tag == 'VERB'), last(n + 1)) for n, (kind, a, b) in enumerate(found) if kind == 'VP']
+    def thing(i): return sentence[found[i][2] - 1].form.lower() if 0 <= i < len(found) and found[i][0] == 'NP' else ''
+    def verb(a, b): return next(w.form.lower() for w in sentence[a:b][::-1] if w.tag == 'VERB')
+    return [(thing(n - 1), verb(a, b), thing(n + 1)) for n, (kind, a, b) in enumerate(found) if kind == 'VP']
 
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #cc90aa21
 def syntax_features(
@@ -207,7 +257,8 @@ def syntax_features(
     line = [w.tag for w in sentence]
     found = ['tag:' + '_'.join(line[i:i + n]) for n in range(runs[0], runs[1] + 1) for i in range(len(line) - n + 1)]
     found += [f'link:{who}>{does}>{what}' for who, does, what in links(sentence)]
-    return found + [f'{w.relation}:{sentence[w.head].form.lower()}>{w.form.lower()}' for w in sentence if w.relation and w.head >= 0]
+    return found + [f'{w.relation}:{sentence[w.head].form.lower()}>{w.form.lower()}'
+                    for w in sentence if w.relation and w.head >= 0]
 
 def tag_text(
     sentence:list[Word], # tagged words
