@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from ..core.artifact import Artifact, data_digest, load
+from ..core.artifact import Artifact, load
 from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
 from .candidates import corpus_rows, propose_concepts
@@ -23,7 +23,6 @@ from .concept_tables import read_csv, to_csv
 from .concept_versions import concepts_of, find_library, journal_of, json_lines
 from .concept_versions import newest_version, open_library, parts_of, save_library
 from .concepts import Concept, Library, to_dict
-from .databases import database_name, is_sql, split_source
 from .skos import read_turtle, to_turtle
 
 _all_ = ['find_library', 'open_library', 'save_library']  # those of concept_versions
@@ -53,22 +52,20 @@ def combine(
     return [found[id] for id in sorted(found)]
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #150803e4
-def _corpus(source)->Artifact|None:
-    "The corpus artifact that a source is, or is a split of, when there is one."
-    if isinstance(source, Artifact): return source
-    if not isinstance(source, str | Path) or is_sql(source): return None
-    place = next((p for p in (str(source), str(source).partition('#')[0]) if (Path(p)/'manifest.json').is_file()), None)
-    return load(place, verify=False) if place else None
-
 def _part_name(source)->str:
     "A name for what a source proposes, the same wherever the source lies."
-    if (corpus := _corpus(source)): return corpus.name
+    if isinstance(source, Artifact): return source.name
+    if isinstance(source, str) and '://' in source: return re.sub(r'[^\w.-]+', '-', source).strip('-.')
     if not isinstance(source, str | Path): return 'rows'
-    if is_sql(source): url, query = split_source(source); named = f'{database_name(url)}-{data_digest(query)[:8]}'
-    else: named = source if '://' in str(source) else Path(source).resolve().name
-    return re.sub(r'[^\w.-]+', '-', str(named)).strip('-.') or 'corpus'
+    if (Path(source)/'manifest.json').is_file(): return load(source, verify=False).name
+    return re.sub(r'[^\w.-]+', '-', Path(source).resolve().name).strip('-.') or 'corpus'
 
-# %% ../../nbs/10_data/89_concept_library.ipynb #72ac676d
+# %% ../../nbs/10_data/89_concept_library.ipynb #1672f51f
+def _corpus(source)->Artifact|None:
+    "The corpus artifact that a source is, when it is one."
+    if isinstance(source, Artifact): return source
+    return load(source) if isinstance(source, str | Path) and (Path(source)/'manifest.json').is_file() else None
+
 def build_library(
     source,         # a corpus artifact or its folder, a file, folder or 'sample://…', or rows (dicts)
     name:str,       # the library's; the next version when there is one
@@ -83,7 +80,6 @@ def build_library(
     if minimum < 1 or limit < 1: raise UserError(f'minimum={minimum} and limit={limit} must be 1 or more')
     before, journal = newest_version(name, root), journal_of(name, settings or get_settings())
     corpus = _corpus(source)
-    if corpus: load(corpus)     # verified
     proposed = propose_concepts(corpus_rows(source), minimum, limit, tagger)
     parts = parts_of(before) | {part or _part_name(source): proposed}
     edits = json_lines(before.file('edits.jsonl')) if before else []
@@ -146,7 +142,7 @@ def _row(c:Concept)->dict:
     return dict(id=c.id, label=c.label, preferred=c.preferred, kind=c.kind, status=c.status, count=c.count)
 
 def concepts_query(name:str, term:str='', depth:int=1, text:str='', prefix:str='')->dict:
-    "`elm concepts query NAME TERM`: a concept and its surroundings; or what a `text` mentions, what begins with `prefix`."
+    "`elm concepts query NAME TERM`: a concept and its surroundings, what `text` mentions, or what begins with `prefix`."
     library = open_library(name)
     if text:
         mentions = [(m, library.concepts[m.concept]) for m in library.find(text)]
@@ -176,7 +172,7 @@ def concepts_edit(name:str, action:str, term:str, other:str='', relation:str='br
     made = getattr(library, action)(term, *(given[a] for a in _edits[action] if a in given), who=who, why=why, **named)
     return {k: made[k] for k in ('edit', 'action', 'who', 'why', 'when')} | dict(name=name, term=term)
 
-# %% ../../nbs/10_data/89_concept_library.ipynb #2ca04c6c
+# %% ../../nbs/10_data/89_concept_library.ipynb #2ba93bbe
 def concepts_export(name:str, file:str)->dict:
     "`elm concepts export NAME FILE`: writes .ttl or .csv, whole or not at all."
     path, library = Path(file), open_library(name)
@@ -192,6 +188,7 @@ def concepts_export(name:str, file:str)->dict:
         raise UserError(f'{said}; name a folder that is there and may be written') from None
     return dict(file=str(path), concepts=len(library), bytes=path.stat().st_size)
 
+# %% ../../nbs/10_data/89_concept_library.ipynb #2ca04c6c
 def concepts_import(file:str, name:str, who:str, why:str='')->dict:
     "`elm concepts import FILE --into NAME --who WHO`: the next version, or the first, and what was passed over."
     if newest_version(name, None): library = open_library(name)
