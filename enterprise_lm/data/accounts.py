@@ -7,95 +7,142 @@ __all__ = ['find_usernames', 'find_chat_accounts', 'find_places', 'find_orders']
 
 # %% ../../nbs/10_data/15_accounts.ipynb #a14a8699
 import re
-from .patterns import Prepared, values_after, word_before
+from .patterns import (Findings, Prepared, any_of, findings, free, mentions, phrases, values_after,
+                                         word_before)
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c8a59718
-_stems = ('user', 'login', 'log in', 'logged in', 'signed in', 'nick', 'handle', 'account', 'display', 'screen name', 'locked out', 'goes by', 'password for', 'profile', 'gamertag', '用户', '用戶', '昵称', '暱稱', '账号', '账户', '帐号', '帳號', '登录', '登錄', '网名', '微信名', 'qq名', '抖音号', '微博', '个号', '主号', '小号', '号是')
-_strong = re.compile(r"\b(?:user[ _-]?name|nick(?:name)?|display name|screen name|user[ _-]?id|login name|(?<!\bto )handle|gamertag)\b|用户名|用戶名|用户id|昵称|暱稱|登录名|登录账号|网名|微信名|qq名|抖音号|微博名")
-_weak = re.compile(r'\b(?:user|log-?in|account|profile|sign(?:ed)? in as|log(?:ged)? in as|locked out of|goes by|password for)\b|用户|用戶|账号|账户|帐号|帳號|登录|个号|主号|小号|第[二三]个号')
-_quoted = r'"(?P<q1>[^"\n\ufffc]{2,30})"|“(?P<q2>[^”\n\ufffc]{2,30})”|「(?P<q3>[^」\n\ufffc]{2,30})」|\'(?P<q4>[^\'\n\ufffc]{2,30})\''
-_made = (r'(?P<made>@[A-Za-z0-9_][A-Za-z0-9_.]{1,29}|[A-Za-z0-9]{1,20}(?:[._-][A-Za-z0-9]{1,20}){0,3}_[A-Za-z0-9_]{1,20}|[A-Za-z]{2,20}\.[A-Za-z][A-Za-z0-9_]{1,20}|[A-Za-z][A-Za-z_]{2,20}[0-9]{1,6}'
-         r'|[A-Za-z0-9_]{2,20}[\u4e00-\u9fff]{1,4}(?=[，。,.！!？?、）)"” ]|$)|[\u4e00-\u9fff]{2,6}[0-9]{1,6}(?![号楼室栋幢弄单年月日元块个件]))(?![A-Za-z0-9_@])')
-
-# %% ../../nbs/10_data/15_accounts.ipynb #e50ed18a
-_weak_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[\u4e00-\u9fff]{{2,8}}(?=[，,。.！!？?；;\s]|$)))')
-_chat = re.compile(r'^(?=[a-z0-9-]{1,20}\.[a-z]|[a-z]{2,20}[0-9])([a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,4})(?=[:：] ?(?:[\w,\']+ [\w,\']+ \w|[\u4e00-\u9fff]{2}))', re.IGNORECASE | re.MULTILINE)
-_strong_value = re.compile(rf'(?:{_quoted}|{_made}|(?P<bare>[A-Za-z][A-Za-z0-9._-]{{2,30}}(?![A-Za-z0-9_@])|[\u4e00-\u9fff]{{2,8}}(?=[，,。.！!？?；;\s]|$)))')
-_mention = re.compile(r'(?<![0-9A-Za-z_.@/\\])@[A-Za-z_][A-Za-z0-9_]{2,29}(?![A-Za-z0-9_@]|\.[A-Za-z])')
-_assigned = re.compile(r'[:=：][ \t"]*$|\b(?:is|was|as)[ \t]+$|[是为叫][ \t]*$')
-_words = frozenset('''and the for not but was were has had will can name names changed change wrong please from with that this they you your our should
-    instead only also now shown visible field policy page login password account never always already still something registered taken before
-    after again because when which who what how why where there here exactly really'''.split())
-
-def _named(prepared:Prepared):
-    "Yield (match, strong) of what follows a word for user name."
-    for found in values_after(prepared, _strong, _strong_value): yield found, True
-    for found in values_after(prepared, _weak, _weak_value): yield found, False
+_strong = re.compile(any_of(
+    r'\b' + any_of('user[ _-]?name', 'nick(?:name)?', 'display name', 'screen name', 'user[ _-]?id', 'login name',
+                   r'(?<!\bto )handle', 'gamertag') + r'\b',
+    *'用户名 用戶名 用户id 昵称 暱稱 登录名 登录账号 网名 微信名 qq名 抖音号 微博名'.split()))
+_weak = re.compile(any_of(
+    r'\b' + any_of('user', 'log-?in', 'account', 'profile', 'sign(?:ed)? in as', 'log(?:ged)? in as', 'locked out of',
+                   'goes by', 'password for') + r'\b',
+    *'用户 用戶 账号 账户 帐号 帳號 登录 个号 主号 小号 第[二三]个号'.split()))
+_stems = phrases('''user login log_in logged_in signed_in nick handle account display screen_name locked_out goes_by
+    password_for profile gamertag 用户 用戶 昵称 暱稱 账号 账户 帐号 帳號 登录 登錄 网名 微信名 qq名 抖音号 微博 个号 主号 小号 号是''')
 
 # %% ../../nbs/10_data/15_accounts.ipynb #585e07cb
-def find_usernames(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
-    "Yield user names: what follows a word for one, and @mentions."
-    if ':' in prepared.text:
-        for found in _chat.finditer(prepared.text): yield found.start(), found.end(), 'USERNAME', .6, 'speaker of a chat'
-    if '@' in prepared.text:
-        for found in _mention.finditer(prepared.text): yield found.start(), found.end(), 'USERNAME', .6, 'mention'
-    if not any(stem in prepared.low for stem in _stems): return
-    for found, strong in _named(prepared):
-        group, value = found.lastgroup, found[found.lastgroup]
-        if group == 'bare' and (not _assigned.search(prepared.low, max(0, found.start() - 6), found.start()) or value.lower() in _words or not strong and (prepared.text[found.start() - 1] != ':' or prepared.text[found.start() - 2] in '户戶')): continue
-        if group.startswith('q') and not strong and (' ' in value or not re.search('[0-9_.]', value)): continue
-        yield *found.span(group), 'USERNAME', .82 if strong else .78, 'word for user name'
+_quoted = any_of(r'"(?P<q1>[^"\n\ufffc]{2,30})"', r'“(?P<q2>[^”\n\ufffc]{2,30})”', r'「(?P<q3>[^」\n\ufffc]{2,30})」',
+                 r"'(?P<q4>[^'\n\ufffc]{2,30})'")
+_made_up = any_of(
+    r'@[A-Za-z0-9_][A-Za-z0-9_.]{1,29}',                                     # @moth_to_flame
+    r'[A-Za-z0-9]{1,20}(?:[._-][A-Za-z0-9]{1,20}){0,3}_[A-Za-z0-9_]{1,20}',  # casper_the_boss
+    r'[A-Za-z]{2,20}\.[A-Za-z][A-Za-z0-9_]{1,20}',                           # tulip.bandit
+    r'[A-Za-z][A-Za-z_]{2,20}[0-9]{1,6}',                                    # lampgoblin78
+    r'[A-Za-z0-9_]{2,20}[\u4e00-\u9fff]{1,4}(?=[，。,.！!？?、）)"” ]|$)',      # katya爱灯
+    r'[\u4e00-\u9fff]{2,6}[0-9]{1,6}(?![号楼室栋幢弄单年月日元块个件])')         # 灯下看猫2, but not 幸福路2号
+_made = rf'(?P<made>{_made_up})(?![A-Za-z0-9_@])'
+
+# %% ../../nbs/10_data/15_accounts.ipynb #f71a38ac
+_bare_chinese = r'[\u4e00-\u9fff]{2,8}(?=[，,。.！!？?；;\s]|$)'
+_bare_latin = r'[A-Za-z][A-Za-z0-9._-]{2,30}(?![A-Za-z0-9_@])'
+_strong_value = re.compile(any_of(_quoted, _made, rf'(?P<bare>{_bare_latin}|{_bare_chinese})'))
+_weak_value = re.compile(any_of(_quoted, _made, rf'(?P<bare>{_bare_chinese})'))
+
+_assigned = re.compile(any_of(r'[:=：][ \t"]*$', r'\b(?:is|was|as)[ \t]+$', r'[是为叫][ \t]*$'))
+_words = frozenset('''and the for not but was were has had will can name names changed change wrong please from with that
+    this they you your our should instead only also now shown visible field policy page login password account never always
+    already still something registered taken before after again because when which who what how why where there here
+    exactly really'''.split())
+
+def _believed(prepared:Prepared, found:re.Match, strong:bool)->bool:
+    "Whether what stands behind a word for user name is one."
+    text, start, group = prepared.text, found.start(), found.lastgroup
+    value = found[group]
+    if group == 'made': return True
+    if group != 'bare': return strong or ' ' not in value and bool(re.search('[0-9_.]', value))  # quoted
+    if not _assigned.search(prepared.low, max(0, start - 6), start) or value.lower() in _words: return False
+    return strong or text[start - 1] == ':' and text[start - 2] not in '户戶'
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c5f69ce0
-_wechat = re.compile(r'微信号?|微信id|wechat(?: id)?|weixin|威信|薇信|(?<![a-z])(?:wx|vx|v信)(?![a-z])')
+_mention = re.compile(r'(?<![0-9A-Za-z_.@/\\])@[A-Za-z_][A-Za-z0-9_]{2,29}(?![A-Za-z0-9_@]|\.[A-Za-z])')
+_dotted_or_numbered = any_of(r'[a-z0-9-]{1,20}\.[a-z]', '[a-z]{2,20}[0-9]')
+_speaker = r'[a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,4}'
+_said = any_of(r"[\w,']+ [\w,']+ \w", r'[\u4e00-\u9fff]{2}')  # three words, or two characters
+_chat = re.compile(rf'^(?={_dotted_or_numbered})({_speaker})(?=[:：] ?{_said})', re.IGNORECASE | re.MULTILINE)
+
+def find_usernames(prepared:Prepared)->Findings:
+    "Yield user names: what follows a word for one, @mentions, and the speakers of a chat."
+    if ':' in prepared.text: yield from findings(_chat.finditer(prepared.text), 'USERNAME', .6, 'speaker of a chat')
+    if '@' in prepared.text: yield from findings(_mention.finditer(prepared.text), 'USERNAME', .6, 'mention')
+    if not mentions(prepared, _stems): return
+    for strong, words, value, score in ((True, _strong, _strong_value, .82), (False, _weak, _weak_value, .78)):
+        for found in values_after(prepared, words, value):
+            if _believed(prepared, found, strong):
+                yield *found.span(found.lastgroup), 'USERNAME', score, 'word for user name'
+
+# %% ../../nbs/10_data/15_accounts.ipynb #32a14a20
+_wechat = re.compile(any_of('微信号?', '微信id', 'wechat(?: id)?', 'weixin', '威信', '薇信', '(?<![a-z])(?:wx|vx|v信)(?![a-z])'))
+_wechat_stems = '微信 wechat weixin 威信 薇信 wx vx v信'.split()
 _wechat_value = re.compile(r'[A-Za-z][A-Za-z0-9_-]{5,19}(?![A-Za-z0-9_@.-]*@|[A-Za-z0-9_])')
-_qq = re.compile(r'(?<![a-z])qq(?:号码?|群)?|扣扣号?|企鹅号')
+
+def _is_account(prepared:Prepared, found:re.Match)->bool:
+    if not prepared.ascii or re.search('[0-9_-]', found[0]): return True
+    return bool(_assigned.search(prepared.low, max(0, found.start() - 64), found.start()))
+
+def _wechat_ids(prepared:Prepared):
+    for found in values_after(prepared, _wechat, _wechat_value):
+        if _is_account(prepared, found): yield found
+
+# %% ../../nbs/10_data/15_accounts.ipynb #f570ec68
+_qq = re.compile(any_of('(?<![a-z])qq(?:号码?|群)?', '扣扣号?', '企鹅号'))
 _qq_value = re.compile(r'[1-9][0-9]{4,10}(?![0-9A-Za-z@]|\.[0-9])')
 
-def find_chat_accounts(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_chat_accounts(prepared:Prepared)->Findings:
     "Yield WeChat ids and QQ numbers behind a word for them."
-    low = prepared.low
-    if any(word in low for word in ('微信', 'wechat', 'weixin', '威信', '薇信', 'wx', 'vx', 'v信')):
-        for found in values_after(prepared, _wechat, _wechat_value):
-            if re.search('[0-9_-]', found[0]) or not prepared.ascii or _assigned.search(low, 0, found.start()): yield found.start(), found.end(), 'WECHAT_ID', .8, 'wechat'
-    if 'qq' in low or '扣扣' in low or '企鹅' in low:
-        for found in values_after(prepared, _qq, _qq_value): yield found.start(), found.end(), 'QQ_ID', .85, 'qq'
+    if mentions(prepared, _wechat_stems): yield from findings(_wechat_ids(prepared), 'WECHAT_ID', .8, 'wechat')
+    if mentions(prepared, ('qq', '扣扣', '企鹅')):
+        yield from findings(values_after(prepared, _qq, _qq_value), 'QQ_ID', .85, 'qq')
+
+# %% ../../nbs/10_data/15_accounts.ipynb #0fcb3dd1
+_latitude = r'-?(?:[1-8]?[0-9]|90)\.[0-9]{3,10}'
+_longitude = r'-?(?:1[0-7][0-9]|[1-9]?[0-9]|180)\.[0-9]{3,10}'
+_east = '(?:[EWew](?![A-Za-z]))?'
+_pair = re.compile('(?<![0-9A-Za-z.])' + any_of(
+    rf'{_latitude}°?\s?[NSns]?\s?[,，;/ ]\s?{_longitude}°?\s?{_east}(?![0-9])',  # 51.05432 N, 3.72312 E
+    rf'{_longitude}°?\s?(?:[EWew])?\s?[,，]\s?{_latitude}(?![0-9])'))            # 121.4737,31.2304
+
+def _decimal_places(prepared:Prepared)->Findings:
+    "Positions in decimal degrees; a short pair without a word stays below 0.5."
+    for found in _pair.finditer(prepared.text):
+        near = word_before(prepared, found.start())[0] == 'place'
+        score = .9 if near else .7 if len(found[0]) > 15 else .45
+        yield found.start(), found.start() + len(found[0].rstrip()), 'COORDINATES', score, 'decimal degrees'
+
+# %% ../../nbs/10_data/15_accounts.ipynb #7fb49479
+_seconds = r'''(?:[0-9]{1,2}(?:\.[0-9]{1,4})?\s?(?:"|″|”|''))?'''
+_angle = rf'[0-9]{{1,3}}\s?°\s?[0-9]{{1,2}}\s?[\'′’]\s?{_seconds}\s?'
+_degrees = re.compile(rf'(?<![0-9]){_angle}[NSns]?[,，\s]{{0,3}}{_angle}{_east}')  # 40°26'46"N 79°58'56"W
+
+_chinese_angle = (r'(?:东经|西经|北纬|南纬)\s?[0-9]{1,3}(?:\.[0-9]{1,10})?°?'
+                  r'(?:[0-9.]{1,8}[′\'’分])?(?:[0-9.]{1,8}[″"”秒])?')
+_chinese_pair = re.compile(rf'{_chinese_angle}[，,、\s]{{0,2}}{_chinese_angle}')  # 北纬30.25°，东经120.17°
 
 # %% ../../nbs/10_data/15_accounts.ipynb #9a9b2c7a
-_pair = re.compile(r'(?<![0-9A-Za-z.])-?(?:[1-8]?[0-9]|90)\.[0-9]{3,10}°?\s?[NSns]?\s?[,，;/ ]\s?-?(?:1[0-7][0-9]|[1-9]?[0-9]|180)\.[0-9]{3,10}°?\s?(?:[EWew](?![A-Za-z]))?(?![0-9])'
-                   r'|(?<![0-9A-Za-z.])-?(?:1[0-7][0-9]|[1-9]?[0-9]|180)\.[0-9]{3,10}°?\s?(?:[EWew])?\s?[,，]\s?-?(?:[1-8]?[0-9]|90)\.[0-9]{3,10}(?![0-9])')
-_degrees = re.compile(r'''(?<![0-9])[0-9]{1,3}\s?°\s?[0-9]{1,2}\s?['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]{1,4})?\s?(?:"|″|”|''))?\s?[NSns]?[,，\s]{0,3}[0-9]{1,3}\s?°\s?[0-9]{1,2}\s?['′’]\s?(?:[0-9]{1,2}(?:\.[0-9]{1,4})?\s?(?:"|″|”|''))?\s?(?:[EWew](?![A-Za-z]))?''')
-_chinese_pair = re.compile(r'(?:东经|西经|北纬|南纬)\s?[0-9]{1,3}(?:\.[0-9]{1,10})?°?(?:[0-9.]{1,8}[′\'’分])?(?:[0-9.]{1,8}[″"”秒])?[，,、\s]{0,2}(?:东经|西经|北纬|南纬)\s?[0-9]{1,3}(?:\.[0-9]{1,10})?°?(?:[0-9.]{1,8}[′\'’分])?(?:[0-9.]{1,8}[″"”秒])?')
-_postcode = re.compile(r'\b(?:zip(?: ?code)?|post ?code|postal code|plz)\b|邮编|郵編|邮政编码|郵遞區號')
-_postcode_value = re.compile(r'[A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2}(?![A-Za-z0-9])|[0-9]{3,6}(?:[ -][0-9]{2,4}(?![0-9]))?(?: ?[A-Z]{2}(?![A-Za-z]))?(?![A-Za-z0-9])|[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]')
+_postcode = re.compile(any_of(r'\b(?:zip(?: ?code)?|post ?code|postal code|plz)\b', '邮编', '郵編', '邮政编码', '郵遞區號'))
+_postcode_value = re.compile(any_of(
+    r'[A-Z]{1,2}[0-9][0-9A-Z]? ?[0-9][A-Z]{2}(?![A-Za-z0-9])',                             # SW1A 1AA
+    r'[0-9]{3,6}(?:[ -][0-9]{2,4}(?![0-9]))?(?: ?[A-Z]{2}(?![A-Za-z]))?(?![A-Za-z0-9])',   # 394 13, 1012 AB, 200120
+    r'[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]'))                                                  # K1A 0B1
 
-# %% ../../nbs/10_data/15_accounts.ipynb #c58a1cb8
-def find_places(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_places(prepared:Prepared)->Findings:
     "Yield positions (decimal degrees, degrees and minutes) and postcodes behind a word for them."
     if not prepared.ascii and ('°' in prepared.text or '经' in prepared.text):
         for pattern in (_degrees, _chinese_pair):
-            for found in pattern.finditer(prepared.text): yield found.start(), found.end(), 'COORDINATES', .9, 'degrees'
-    if prepared.runs and '.' in prepared.text:
-        for found in _pair.finditer(prepared.text):
-            near = word_before(prepared, found.start())[0] == 'place'
-            yield found.start(), found.start() + len(found[0].rstrip()), 'COORDINATES', .9 if near else .7 if len(found[0]) > 15 else .45, 'decimal degrees'
-    if any(word in prepared.low for word in ('zip', 'post', 'plz', '邮', '郵')):
-        for found in values_after(prepared, _postcode, _postcode_value): yield found.start(), found.end(), 'ADDRESS', .7, 'postcode'
+            yield from findings(pattern.finditer(prepared.text), 'COORDINATES', .9, 'degrees')
+    if prepared.runs and '.' in prepared.text: yield from _decimal_places(prepared)
+    if mentions(prepared, ('zip', 'post', 'plz', '邮', '郵')):
+        yield from findings(values_after(prepared, _postcode, _postcode_value), 'ADDRESS', .7, 'postcode')
 
 # %% ../../nbs/10_data/15_accounts.ipynb #c46ec14b
-_order = re.compile(r'(?<![0-9A-Za-z-])[A-Z]{2,4}-[0-9]{4,12}(?![0-9A-Za-z-])')
-_order_word = re.compile(r'\b(?:order|ref(?:erence)?|booking|purchase)\b|订单(?:号|编号)?|訂單號?')
+_order = re.compile(free('[A-Z]{2,4}-[0-9]{4,12}', also='-'))
+_order_word = re.compile(any_of(r'\b(?:order|ref(?:erence)?|booking|purchase)\b', '订单(?:号|编号)?', '訂單號?'))
 _order_value = re.compile(r'(?=[A-Za-z-]{0,6}[0-9])[A-Za-z0-9]{1,6}-?[0-9][0-9A-Za-z-]{3,24}(?![0-9A-Za-z])')
 
-def find_orders(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_orders(prepared:Prepared)->Findings:
     "Yield order numbers: letters, a dash and digits, or what follows a word for order."
-    for found in _order.finditer(prepared.text): yield found.start(), found.end(), 'ORDER_NUMBER', .7 if word_before(prepared, found.start())[0] != 'other' else .8, 'order'
-    for found in values_after(prepared, _order_word, _order_value): yield found.start(), found.end(), 'ORDER_NUMBER', .75, 'word for order'
+    for found in _order.finditer(prepared.text):
+        named = word_before(prepared, found.start())[0] == 'other'
+        yield *found.span(), 'ORDER_NUMBER', .8 if named else .7, 'order'
+    yield from findings(values_after(prepared, _order_word, _order_value), 'ORDER_NUMBER', .75, 'word for order')
