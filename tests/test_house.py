@@ -52,6 +52,17 @@ def test_imports_go_down():
     assert not wrong, f'imports that go up: {wrong}'
 
 
+def test_imports_share_no_cell_with_work():
+    "The documentation runs every cell that imports, flagged slow or not; what stands beside an import would run with it."
+    mixed = []
+    for path in notebooks:
+        for n, cell in enumerate(json.loads(path.read_text(encoding='utf-8'))['cells']):
+            if cell['cell_type'] != 'code' or re.search(r'^#\|\s*(export|hide)', source(cell), re.M): continue
+            lines = [l for l in source(cell).splitlines() if l.strip() and not l.startswith('#')]
+            if len({bool(re.match(r'(import|from)\s', l)) for l in lines}) > 1: mixed.append(f'{path.relative_to(root)} cell {n}')
+    assert not mixed, f'imports beside work: {mixed}'
+
+
 def test_export_and_clean_change_nothing(tmp_path):
     tracked = subprocess.run(['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], cwd=root, capture_output=True, check=True).stdout.decode().split('\0')
     wanted = [f for f in tracked if f.endswith(('.ipynb', '.py', '.toml', '.md')) and (root/f).is_file()]
