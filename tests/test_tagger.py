@@ -8,7 +8,11 @@ from hypothesis import given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
 from enterprise_lm.data.invented import chinese_set, generate
 from enterprise_lm.data.samples import sample_records
-from enterprise_lm.data.tagger import load_tagger, span_figures, tags, types
+from enterprise_lm.data.characters import CODE_BITS, marked_codes
+from enterprise_lm.data.spans import Span
+from enterprise_lm.data.tag_paths import span_figures, tags, types
+from enterprise_lm.data.tagger import load_tagger
+from enterprise_lm.data.word_lists import second_opinion
 
 shipped = files('enterprise_lm')/'data'/'tagger'
 
@@ -19,7 +23,7 @@ def test_numpy_says_what_torch_says():
     tagger, network = load_tagger(), CharacterTagger.load(str(shipped)).model
     texts = [r['text'] for r in generate(60, 'mixed', 8)] + ['a', '王', '😀 \ud800 é', '字' * 3000]
     for text, mine in zip(texts, tagger.logits(texts)):
-        codes = torch.tensor([[ord(c) for c in text]])
+        codes = torch.from_numpy(marked_codes(text, tagger.marks).astype(np.int64))[None]
         with torch.no_grad(): theirs = network(codes, torch.ones_like(codes)).logits[0].numpy()
         assert np.abs(mine - theirs).max() < 1e-4 * max(1, np.abs(theirs).max() / 10)
 
@@ -37,6 +41,13 @@ def test_any_text_gives_spans_within_it(texts):
         for s in spans:
             assert end <= s.start < s.end <= len(text) and s.text == text[s.start:s.end] and s.type in types and 0 < s.score <= 1
             end = s.end
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=80) | st.lists(awkward, max_size=40).map(''.join))
+def test_marks_leave_the_characters_alone(text):
+    codes = marked_codes(text, load_tagger().marks)
+    assert len(codes) == len(text) and all((c & (1 << CODE_BITS) - 1) == ord(t) and c >> CODE_BITS < 16 for c, t in zip(codes.tolist(), text))
 
 
 def test_a_text_is_read_alike_alone_in_company_and_far_into_a_book():
@@ -110,3 +121,10 @@ def test_a_tagger_is_trained_by_its_pipeline(run_elm, tmp_path):
     folder = next((tmp_path/'workspace'/'artifacts'/'tagger').glob('tagger-*'))
     assert json.loads((folder/'tagger.json').read_text())['tags'] == list(tags)
     load_tagger(folder)(['请联系王芳'])
+
+
+def test_word_lists_bear_any_finding_of_a_network():
+    names = dict(given={'Roy'}, surname={'Lang'}, place={'Canada'})
+    for kind in ('PERSON', 'LOCATION', 'ORGANISATION'):
+        for text in (' ', '\n', '?', '12', 'a b'):
+            assert isinstance(second_opinion(text, [Span(0, len(text), kind, text, .6)], np.full(len(text), .5), names), list)
