@@ -42,9 +42,9 @@ _weak_value = re.compile(any_of(_quoted, _made, rf'(?P<bare>{_bare_chinese})'))
 
 _assigned = re.compile(any_of(r'[:=：][ \t"]*$', r'\b(?:is|was|as)[ \t]+$', r'[是为叫][ \t]*$'))
 _words = frozenset('''and the for not but was were has had will can name names changed change wrong please from with
-    that this they you your our should instead only also now shown visible field policy page login password account never
-    always already still something registered taken before after again because when which who what how why where there here
-    exactly really'''.split())
+    that this they you your our should instead only also now shown visible field policy page login password account
+    never always already still something registered taken before after again because when which who what how why where
+    there here exactly really'''.split())
 
 def _believed(prepared:Prepared, found:re.Match, strong:bool)->bool:
     "Whether what stands behind a word for user name is one."

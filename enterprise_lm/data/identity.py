@@ -77,7 +77,7 @@ def _social_security(prepared:Prepared, start:int, end:int)->Findings:
         yield *found.span(), 'SSN', judge(prepared, found.start(), shape, ('ssn', 'id')), 'ssn'
 
 def find_national_ids(prepared:Prepared)->Findings:
-    "Yield identity numbers of Belgium, Britain, France, Hong Kong, Italy, Spain, Taiwan, and US social security numbers."
+    "Yield identity numbers of Belgium, Britain, France, Hong Kong, Italy, Spain, Taiwan and the United States (SSN)."
     if not prepared.runs: return
     for found in _italy.finditer(prepared.text):
         yield *found.span(), 'ID_NUMBER', judge(prepared, found.start(), .85, ('id',)), 'italy'

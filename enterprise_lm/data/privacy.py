@@ -9,34 +9,42 @@ __all__ = ['find_patterns', 'find_personal', 'redact', 'Detector']
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from fastcore.basics import patch
 from functools import lru_cache
 from ..core.errors import UserError, unknown
 from .accounts import find_chat_accounts, find_orders, find_places, find_usernames
 from .dates import find_ages, find_births, find_dates
-from .identity import find_credit_codes, find_labelled, find_national_ids, find_plates, find_resident_ids
+from .identity import (find_credit_codes, find_labelled, find_national_ids, find_plates,
+                                         find_resident_ids)
 from .money import find_accounts, find_amounts, find_cards
 from .network import find_emails, find_machines, find_url_credentials, find_urls
-from .patterns import alternatives, prepare
+from .patterns import Prepared, alternatives, prepare
 from .phones import find_phones
 from .secrets import find_secrets
 from .spans import Span, check_types, entity_types, merge_spans, personal_types, replace_spans
 
 # %% ../../nbs/10_data/20_privacy.ipynb #00666567
-_families = (  # kinds, needs a run of digits, function
-    (('EMAIL',), False, find_emails), (('URL_CREDENTIALS',), False, find_url_credentials), (('SECRET',), False, find_secrets),
-    (('IP_ADDRESS', 'MAC_ADDRESS'), False, find_machines), (('CARD_NUMBER',), True, find_cards), (('IBAN',), True, find_accounts),
-    (('ID_NUMBER',), True, find_resident_ids), (('ID_NUMBER', 'SSN'), True, find_national_ids), (('CREDIT_CODE',), True, find_credit_codes),
-    (('PASSPORT', 'DRIVING_LICENCE', 'ID_NUMBER', 'SSN'), True, find_labelled), (('PHONE',), True, find_phones), (('PLATE',), False, find_plates),
-    (('DATE_OF_BIRTH',), False, find_births), (('AGE',), False, find_ages), (('USERNAME',), False, find_usernames),
-    (('WECHAT_ID', 'QQ_ID'), False, find_chat_accounts), (('COORDINATES', 'ADDRESS'), False, find_places),
-    (('AMOUNT',), False, find_amounts), (('DATE',), False, find_dates), (('URL',), False, find_urls), (('ORDER_NUMBER',), True, find_orders))
+_families = (  # kinds, whether it needs a run of digits, function
+    ('EMAIL', False, find_emails), ('URL_CREDENTIALS', False, find_url_credentials), ('SECRET', False, find_secrets),
+    ('IP_ADDRESS MAC_ADDRESS', False, find_machines), ('CARD_NUMBER', True, find_cards), ('IBAN', True, find_accounts),
+    ('ID_NUMBER', True, find_resident_ids), ('ID_NUMBER SSN', True, find_national_ids),
+    ('CREDIT_CODE', True, find_credit_codes), ('PASSPORT DRIVING_LICENCE ID_NUMBER SSN', True, find_labelled),
+    ('PHONE', True, find_phones), ('PLATE', False, find_plates), ('DATE_OF_BIRTH', False, find_births),
+    ('AGE', False, find_ages), ('USERNAME', False, find_usernames), ('WECHAT_ID QQ_ID', False, find_chat_accounts),
+    ('COORDINATES ADDRESS', False, find_places), ('AMOUNT', False, find_amounts), ('DATE', False, find_dates),
+    ('URL', False, find_urls), ('ORDER_NUMBER', True, find_orders))
 
 @lru_cache(maxsize=64)
 def _wanted(types:tuple):
     "The families that find one of `types`: (needs digits, function)."
-    return tuple((digits, find) for kinds, digits, find in _families if not set(types).isdisjoint(kinds))
+    return tuple((digits, find) for kinds, digits, find in _families if not set(types).isdisjoint(kinds.split()))
 
 # %% ../../nbs/10_data/20_privacy.ipynb #4ee3a2e6
+def _original(prepared:Prepared, start:int, end:int)->tuple[int, int]:
+    "Where a piece of a folded text stands in the original."
+    if prepared.positions is None: return start, end
+    return prepared.positions[start], prepared.positions[end - 1] + 1
+
 def _search(text:str, types:tuple, minimum)->list[Span]:
     "Findings of the patterns in `text`, each from `minimum(type)` on, without overlap."
     prepared, found = prepare(text), []
@@ -44,19 +52,12 @@ def _search(text:str, types:tuple, minimum)->list[Span]:
         if digits and not prepared.runs: continue
         for start, end, kind, score, rule in find(prepared):
             if kind not in types or score < minimum(kind): continue
-            if prepared.positions is not None: start, end = prepared.positions[start], prepared.positions[end - 1] + 1
+            start, end = _original(prepared, start, end)
             found.append(Span(start, end, kind, text[start:end], round(score, 2), rule))
     return merge_spans(found) if len(found) > 1 else found
 
-# %% ../../nbs/10_data/20_privacy.ipynb #0219876e
+# %% ../../nbs/10_data/20_privacy.ipynb #dc5af772
 def _mask(span:Span)->str: return f'[{span.type}]'
-
-def _moved(span:Span, spans:list[Span], text:str, starts:list[int])->Span:
-    "`span` of the masked text, where it stands in the text before `spans` were masked."
-    before = bisect_right(starts, span.start) - 1
-    shift = (spans[before].end - starts[before] - len(_mask(spans[before]))) if before >= 0 else 0
-    start, end = span.start + shift, span.end + shift
-    return Span(start, end, span.type, text[start:end], span.score, span.rule)
 
 def _masked_starts(spans:list[Span])->list[int]:
     "Where the mask of each of `spans` begins in the masked text."
@@ -66,7 +67,27 @@ def _masked_starts(spans:list[Span])->list[int]:
         shift += len(_mask(span)) - (span.end - span.start)
     return starts
 
-# %% ../../nbs/10_data/20_privacy.ipynb #cc9b7dc9
+def _moved(span:Span, spans:list[Span], text:str, starts:list[int])->Span:
+    "`span` of the masked text, where it stands in the text before `spans` were masked."
+    before = bisect_right(starts, span.start) - 1
+    shift = (spans[before].end - starts[before] - len(_mask(spans[before]))) if before >= 0 else 0
+    start, end = span.start + shift, span.end + shift
+    return Span(start, end, span.type, text[start:end], span.score, span.rule)
+
+# %% ../../nbs/10_data/20_privacy.ipynb #2f4c5a86
+def _is_free(span:Span, spans:list[Span], begins:list[int])->bool:
+    "Whether `span` touches none of `spans`, which are sorted and begin at `begins`."
+    place = bisect_right(begins, span.start)
+    return not any(span.start < k.end and k.start < span.end for k in spans[max(0, place - 1):place + 2])
+
+def _uncovered(text:str, spans:list[Span], types:tuple, minimum)->list[Span]:
+    "What a search finds in `text` once `spans` are masked."
+    starts, begins = _masked_starts(spans), [s.start for s in spans]
+    masked = replace_spans(text, spans, map(_mask, spans))
+    more = (_moved(m, spans, text, starts) for m in _search(masked, types, minimum))
+    return [s for s in more if _is_free(s, spans, begins)]
+
+# %% ../../nbs/10_data/20_privacy.ipynb #0219876e
 def find_patterns(
     text:str,                         # any text
     types:tuple=tuple(personal_types), # kinds to find
@@ -74,26 +95,19 @@ def find_patterns(
 )->list[Span]: # in order, without overlap
     "Return the personal data in `text` that shape, check digits and the words beside a number can tell."
     minimum = minimum_score if callable(minimum_score) else lambda kind: minimum_score
-    spans = more = _search(text, types, minimum)
+    spans = _search(text, types, minimum)
+    if not spans: return spans
     for _ in range(max(4, 20_000 // (len(text) + 1))):
+        more = _uncovered(text, spans, types, minimum)
         if not more: break
-        starts = _masked_starts(spans)
-        more = _search(replace_spans(text, spans, map(_mask, spans)), types, minimum)
-        begins = [s.start for s in spans]
-        more = [s for s in (_moved(m, spans, text, starts) for m in more) if _is_free(s, spans, begins)]
-        if more: spans = sorted([*spans, *more], key=lambda s: s.start)
+        spans = sorted([*spans, *more], key=lambda s: s.start)
     return spans
-
-def _is_free(span:Span, spans:list[Span], begins:list[int])->bool:
-    "Whether `span` touches none of `spans`, which are sorted and begin at `begins`."
-    place = bisect_right(begins, span.start)
-    return not any(span.start < k.end and k.start < span.end for k in spans[max(0, place - 1):place + 2])
 
 # %% ../../nbs/10_data/20_privacy.ipynb #c14ea8ea
 def find_personal(
     text:str, # any text
 )->list[Span]: # in order, without overlap
-    "Return the personal data in `text` that patterns can tell, from score 0.5 on; names and addresses need a `Detector`."
+    "Return the personal data in `text` that patterns tell, from score 0.5 on; names and addresses need a `Detector`."
     return find_patterns(text)
 
 def redact(
@@ -104,45 +118,46 @@ def redact(
     return replace_spans(text, spans, map(_mask, spans)) if spans else text
 
 # %% ../../nbs/10_data/20_privacy.ipynb #072858bb
+_latin = r'[0-9a-z\u00c0-\u024f]'
+_begins = rf'(?:(?<!{_latin})(?={_latin})|(?!{_latin}))'  # a Latin value at the start of a word, any other anywhere
+_ends = rf'(?:(?<={_latin})(?!{_latin})|(?<!{_latin}))'
+
 @lru_cache(maxsize=8)
 def _known_pattern(known:tuple)->tuple:
     "One regular expression for all known values, and the kind of each."
     kinds = {' '.join(prepare(value).low.split()): kind for kind, value in known}
     words = alternatives(kinds).replace(r'\ ', r'\s{1,3}')
-    begin, end = rf'(?:(?<!{_latin})(?={_latin})|(?!{_latin}))', rf'(?:(?<={_latin})(?!{_latin})|(?<!{_latin}))'
-    return re.compile(f'{begin}(?:{words}){end}' if words else '(?!)'), kinds
-
-_latin = r'[0-9a-z\u00c0-\u024f]'  # only where a value itself ends so must a word end: 李雷3号楼 holds 李雷, annex does not hold ann
+    return re.compile(f'{_begins}(?:{words}){_ends}' if words else '(?!)'), kinds
 
 def _search_known(text:str, known:tuple)->list[Span]:
+    "The known values in `text`."
     prepared, (pattern, kinds) = prepare(text), _known_pattern(known)
     spans = []
     for found in pattern.finditer(prepared.low):
-        start, end = found.span()
-        if prepared.positions is not None: start, end = prepared.positions[start], prepared.positions[end - 1] + 1
+        start, end = _original(prepared, *found.span())
         spans.append(Span(start, end, kinds[' '.join(found[0].split())], text[start:end], 1., 'known value'))
     return spans
 
 # %% ../../nbs/10_data/20_privacy.ipynb #4bc95ebc
+def _pairs(known)->list:
+    "(kind, value) of a dict of values or lists of values, or of pairs."
+    if not isinstance(known, dict): return list(known)
+    listed = ((kind, [values] if isinstance(values, str) else values) for kind, values in known.items())
+    return [(kind, value) for kind, values in listed for value in values]
+
 def _known_tuple(known)->tuple:
     "Known values as (kind, value), from a dict of lists or from pairs."
-    pairs = [(kind, value) for kind, values in known.items() for value in ([values] if isinstance(values, str) else values)] if isinstance(known, dict) else list(known)
-    for pair in pairs:
-        if isinstance(pair, str) or len(pair) != 2: raise UserError("known values are given as {'PERSON': ['Ann Vermeulen', …]} or as (kind, value) pairs: write the kind beside each value")
+    pairs = _pairs(known)
+    if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+        raise UserError("known values are given as {'PERSON': ['Ann Vermeulen', …]} or as (kind, value) pairs: "
+                        "write the kind beside each value")
     check_types({kind for kind, _ in pairs}, 'the known values')
     return tuple((kind, str(value)) for kind, value in pairs if str(value).strip())
 
-@lru_cache(maxsize=1)
-def _shipped_tagger():
-    from enterprise_lm.data.tagger import load_tagger
-    return load_tagger()
-
-# %% ../../nbs/10_data/20_privacy.ipynb #5dfcb40f
-_trust = .75  # what a name found by the tagger counts at most when it overlaps a number: a network is sure of itself too easily
-
+# %% ../../nbs/10_data/20_privacy.ipynb #3369cd3b
 @dataclass(frozen=True)
 class Detector:
-    "Finds personal data in many texts, by patterns, a tagger, known values or Presidio; raises `UserError` for an unknown kind or engine."
+    "Finds personal data in many texts, by patterns, a tagger, known values or Presidio; refuses what it does not know."
     types:tuple|None=None    # kinds to find; None for all personal ones
     minimum_score:object=.5  # lowest score that counts: a number, or a dict of kind and number
     tagger:object=True       # names and addresses: True for the shipped tagger, False for none, or a function of texts
@@ -152,32 +167,54 @@ class Detector:
     def __post_init__(self):
         object.__setattr__(self, 'types', check_types(self.types))
         object.__setattr__(self, 'known', _known_tuple(self.known))
-        if not callable(self.engine) and self.engine not in ('own', 'presidio'): raise unknown('privacy engine', str(self.engine), ('own', 'presidio'))
         if isinstance(self.minimum_score, dict): check_types(self.minimum_score, 'minimum_score')
+        if not callable(self.engine) and self.engine not in ('own', 'presidio'):
+            raise unknown('privacy engine', str(self.engine), ('own', 'presidio'))
 
     def minimum(self, kind:str)->float:
         "The lowest score that counts for `kind`."
         return self.minimum_score.get(kind, .5) if isinstance(self.minimum_score, dict) else float(self.minimum_score)
 
-    def __call__(self,
-        texts, # texts; '' and None have no findings
-    )->list[list[Span]]: # for each text its findings in order, without overlap
-        "Return the findings in each of `texts`."
-        texts = ['' if t is None else t for t in texts]
-        opinions = [self._engine(texts), self._tagged(texts), [_search_known(t, self.known) if self.known else [] for t in texts]]
-        return [self._settle(found) for found in zip(*opinions)]
+# %% ../../nbs/10_data/20_privacy.ipynb #e098b01e
+@patch
+def _engine(self:Detector, texts:list[str])->list[list[Span]]:
+    "What patterns or another engine find."
+    if callable(self.engine): return self.engine(texts)
+    if self.engine == 'own': return [find_patterns(t, self.types, self.minimum) for t in texts]
+    from enterprise_lm.data.presidio import presidio_engine
+    return presidio_engine(self.types)(texts)
 
-    def _settle(self, found)->list[Span]:
-        spans = [(s, replace(s, score=min(s.score, _trust)) if part is found[1] else s) for part in found for s in part if s.type in self.types and s.score >= self.minimum(s.type)]
-        original = {id(ranked): s for s, ranked in spans}
-        return [original[id(ranked)] for ranked in merge_spans([r for _, r in spans])]
+# %% ../../nbs/10_data/20_privacy.ipynb #72e1abc0
+_tagged_types = ('PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION', 'USERNAME')
 
-    def _engine(self, texts:list[str]):
-        if callable(self.engine): return self.engine(texts)
-        if self.engine == 'own': return [find_patterns(t, self.types, self.minimum) for t in texts]
-        from enterprise_lm.data.presidio import presidio_engine
-        return presidio_engine(self.types)(texts)
+@lru_cache(maxsize=1)
+def _shipped_tagger():
+    from enterprise_lm.data.tagger import load_tagger
+    return load_tagger()
 
-    def _tagged(self, texts:list[str]):
-        if not self.tagger or not callable(self.tagger) and set(self.types).isdisjoint(('PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION', 'USERNAME')): return [[]] * len(texts)
-        return (self.tagger if callable(self.tagger) else _shipped_tagger())(texts)
+@patch
+def _tagged(self:Detector, texts:list[str])->list[list[Span]]:
+    "What the tagger finds; nothing when there is none, or no kind of its is wanted."
+    if not self.tagger: return [[]] * len(texts)
+    if callable(self.tagger): return self.tagger(texts)
+    return [[]] * len(texts) if set(self.types).isdisjoint(_tagged_types) else _shipped_tagger()(texts)
+
+# %% ../../nbs/10_data/20_privacy.ipynb #05419066
+_trust = .75
+
+@patch
+def _settle(self:Detector, patterns:list[Span], tagged:list[Span], known:list[Span])->list[Span]:
+    "The strongest of the findings of one text that are wanted, without overlap."
+    doubted = [(replace(s, score=min(s.score, _trust)), s) for s in tagged]
+    found = [*((s, s) for s in patterns), *doubted, *((s, s) for s in known)]
+    found = {id(rank): (rank, s) for rank, s in found if s.type in self.types and s.score >= self.minimum(s.type)}
+    return [found[id(rank)][1] for rank in merge_spans([rank for rank, _ in found.values()])]
+
+@patch
+def __call__(self:Detector,
+    texts, # texts; '' and None have no findings
+)->list[list[Span]]: # for each text its findings in order, without overlap
+    "Return the findings in each of `texts`."
+    texts = ['' if t is None else t for t in texts]
+    known = [_search_known(t, self.known) if self.known else [] for t in texts]
+    return [self._settle(*found) for found in zip(self._engine(texts), self._tagged(texts), known)]
