@@ -80,13 +80,15 @@ def test_unseen_chinese_names_and_addresses_are_found():
     assert figures['PERSON']['f1'] >= .9 and figures['ADDRESS']['f1'] >= .9
 
 
-def test_people_of_the_tickets_are_found():
+def test_nineteen_of_twenty_marked_spans_of_the_tickets_are_found():
+    "Both ends and the kind right, in English and Chinese, by everything there is; the datasheet calls all documents identity numbers."
+    from enterprise_lm.data.privacy import Detector
+    kinds = set('PERSON ADDRESS EMAIL PHONE ID_NUMBER CARD_NUMBER IBAN DATE_OF_BIRTH IP_ADDRESS USERNAME'.split())
+    called = dict(SSN='ID_NUMBER', PASSPORT='ID_NUMBER', DRIVING_LICENCE='ID_NUMBER')
     rows = [r.values for _, records in sample_records('sample://tickets') for r in records]
-    found = load_tagger()([r['text'] for r in rows])
-    for kind in ('PERSON', 'ADDRESS'):
-        wanted = [any(f.type == kind and f.start < s['end'] and s['start'] < f.end for f in spans) for r, spans in zip(rows, found)
-                  for s in r['spans'] if s['type'] == kind]
-        assert sum(wanted) / len(wanted) >= .95
+    found = [{(called.get(s.type, s.type), s.start, s.end) for s in spans} for spans in Detector()([r['text'] for r in rows])]
+    wanted = [(s['type'], s['start'], s['end']) in said for r, said in zip(rows, found) for s in r['spans'] if s['type'] in kinds]
+    assert len(wanted) > 400 and sum(wanted) / len(wanted) >= .95
 
 
 @pytest.mark.parametrize('spoil', ['json', 'weights', 'tags', 'nothing'])
