@@ -70,8 +70,11 @@ def pages(source:Path, target:Path)->list:
     return [home[0], {'Use': home[1:]}] + [{floors.get(floor, floor.capitalize()): entries} for floor, entries in nav.items()]
 
 
+diagrams = re.compile(r'<script type="module">(?:(?!</script>).)*?\.jp-Mermaid.*?</script>', re.S)
+
+
 def site():
-    "The documentation under site/."
+    "The documentation under site/, which names no other server."
     os.environ['NO_MKDOCS_2_WARNING'] = '1'
     from nbdev.serve import proc_nbs
     os.chdir(root)
@@ -89,6 +92,9 @@ def site():
                     markdown_extensions=['tables', 'admonition', 'attr_list', 'pymdownx.highlight', 'pymdownx.superfences'])
     (root/'_docs/mkdocs.yml').write_text(yaml.safe_dump(settings, sort_keys=False), encoding='utf-8')
     subprocess.run([sys.executable, '-m', 'mkdocs', 'build', '-q', '-f', '_docs/mkdocs.yml'], check=True)
+    for page in (root/'site').rglob('*.html'):  # a page of mkdocs-jupyter names a script on a public server; none of ours has its diagrams
+        text = page.read_text(encoding='utf-8')
+        page.write_text(diagrams.sub('', text), encoding='utf-8')
     print(root/'site'/'index.html')
 
 
