@@ -7,56 +7,84 @@ __all__ = ['find_phones']
 
 # %% ../../nbs/10_data/15_phones.ipynb #e7048b89
 import re
-from .patterns import Prepared, judge, word_before
+from .patterns import (Findings, Prepared, any_named, any_of, count_digits, judge, letter_at,
+                                         word_before)
 
 # %% ../../nbs/10_data/15_phones.ipynb #1bf41230
-_ext = r'(?: ?(?:x|ext\.?|转|轉|分机|-) ?[0-9]{1,6})?'
-_shapes = dict(
-    china_mobile=(.75, r'(?:\(?(?:\+86|0086|86)\)?[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}'), # 138 0000 0000
-    plus=(.85, r'\+[1-9][0-9]{0,2}(?:[ ./-]{0,2}\(?[0-9]{1,5}\)?){1,7}' + _ext),          # +44 (0)20 7946 0958
-    china_mobile_344=(.75, r'1[3-9][0-9]{2}[ -][0-9]{3}[ -][0-9]{4}'),                       # 1380 000 0000
-    north_america=(.7, r'(?:(?:001|1)[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-. ])[0-9]{3}[-. ][0-9]{4}' + _ext),
-    double_zero=(.7, r'00[1-9][0-9]{0,2}(?:[ ./-]\(?[0-9]{1,5}\)?){1,6}' + _ext),           # 0032 470 00 00 11
-    china_landline=(.65, r'\(?0(?:10|2[0-9]|[3-9][0-9]{2})(?:\) ?|[ -])[0-9]{3,4}[ -]?[0-9]{4}' + _ext),  # 0574-8800 0012
-    china_service=(.65, r'(?:400|800)[ -][0-9]{3,4}[ -]?[0-9]{3,4}|(?:400|800)[0-9][ -][0-9]{3}[ -][0-9]{3}'),
-    taiwan_mobile=(.65, r'09[0-9]{2}[ -]?[0-9]{3}[ -]?[0-9]{3}'),
-    europe=(.6, r'\(?0[0-9]{1,4}\)?(?:[ /.-][0-9]{2,4}){2,4}|\(?0[0-9]{2,4}\)?[ /-][0-9]{5,8}|\(0[0-9]{1,4}\) ?[0-9]{3,8}|07[0-9]{9}' + _ext))
-_shape = re.compile(r'(?<![0-9A-Za-z+])(?<![0-9A-Za-z][-.])(?:' + '|'.join(f'(?P<{name}>{p})' for name, (_, p) in _shapes.items()) + r')(?![0-9])')
+_ext = r'(?: ?(?:x|ext\.?|转|轉|分机|-) ?[0-9]{1,6})?'  # x12, 转3
+_america = r'(?:(?:001|1)[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-. ])[0-9]{3}[-. ][0-9]{4}'
+_landline = r'\(?0(?:10|2[0-9]|[3-9][0-9]{2})(?:\) ?|[ -])[0-9]{3,4}[ -]?[0-9]{4}'
+_shapes = dict(  # what the shape is worth, the shape
+    china_mobile=(.75, r'(?:\(?(?:\+86|0086|86)\)?[ -]?)?1[3-9][0-9](?:[ -]?[0-9]{4}){2}'),  # 138 0000 0000
+    plus=(.85, r'\+[1-9][0-9]{0,2}(?:[ ./-]{0,2}\(?[0-9]{1,5}\)?){1,7}' + _ext),             # +44 (0)20 7946 0958
+    china_mobile_344=(.75, '1[3-9][0-9]{2}[ -][0-9]{3}[ -][0-9]{4}'),                        # 1380 000 0000
+    north_america=(.7, _america + _ext),                                                     # (202) 555-0143
+    double_zero=(.7, r'00[1-9][0-9]{0,2}(?:[ ./-]\(?[0-9]{1,5}\)?){1,6}' + _ext),            # 0032 470 00 00 11
+    china_landline=(.65, _landline + _ext),                                                  # 0574-8800 0012
+    china_service=(.65, '(?:400|800)[ -][0-9]{3,4}[ -]?[0-9]{3,4}|(?:400|800)[0-9][ -][0-9]{3}[ -][0-9]{3}'),
+    taiwan_mobile=(.65, '09[0-9]{2}[ -]?[0-9]{3}[ -]?[0-9]{3}'),
+    europe=(.6, '|'.join((
+        r'\(?0[0-9]{1,4}\)?(?:[ /.-][0-9]{2,4}){2,4}',                                       # 020 7946 0958
+        r'\(?0[0-9]{2,4}\)?[ /-][0-9]{5,8}', r'\(0[0-9]{1,4}\) ?[0-9]{3,8}',                 # 0470 123456, (020) 794609
+        '07[0-9]{9}' + _ext))))                                                              # 07700900123
+
+_alternatives = any_named({name: shape for name, (_, shape) in _shapes.items()})
+_shape = re.compile(f'(?<![0-9A-Za-z+])(?<![0-9A-Za-z][-.]){_alternatives}(?![0-9])')
 
 # %% ../../nbs/10_data/15_phones.ipynb #09d5134f
-_not_phone = re.compile(r'''(?:19|20)[0-9]{2}([-/.])[0-9]{1,2}\1[0-9]{1,2}(?:[ ].*)?|[0-9]{1,2}([./-])[0-9]{1,2}\2(?:19|20)?[0-9]{2}|[0-9]+\.[0-9]+
-    |[0-9]{1,3}(?:\.[0-9]{3})+|(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9]{4}[-/][0-9]{4}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{3,4}|[0-9]{3}-[0-9]{2}-[0-9]{4}''', re.VERBOSE)
-_unit = re.compile(r' ?(?:元|块|塊|%|kg|km|cm|mm|mb|gb|ml|eur\b|usd\b|€|年|月|克|公斤|公里|米|度|件|个|次|瓦)', re.IGNORECASE)
-
-def _digits(text:str)->int: return sum(map(text.count, '0123456789'))
+_look_alike = re.compile(any_of(
+    r'(?:19|20)[0-9]{2}([-/.])[0-9]{1,2}\1[0-9]{1,2}(?:[ ].*)?',                        # 2026-11-05, 2026-11-05 10:30
+    r'[0-9]{1,2}([./-])[0-9]{1,2}\2(?:19|20)?[0-9]{2}',                                 # 05.11.2026
+    r'[0-9]+\.[0-9]+', r'[0-9]{1,3}(?:\.[0-9]{3})+', r'(?:[0-9]{1,3}\.){3}[0-9]{1,3}',  # 12.90, 1.000.000, 192.0.2.17
+    '[0-9]{4}[-/][0-9]{4}', '[0-9]{1,2}-[0-9]{1,2}-[0-9]{3,4}', '[0-9]{3}-[0-9]{2}-[0-9]{4}'))  # 2025/2026, 12-3-401
+_units = '元 块 塊 % kg km cm mm mb gb ml eur\\b usd\\b € 年 月 克 公斤 公里 米 度 件 个 次 瓦'.split()
+_unit = re.compile(' ?' + any_of(*_units), re.IGNORECASE)
 
 # %% ../../nbs/10_data/15_phones.ipynb #71f3f467
-_other_subject = re.compile(r'[。!?！？]|[0-9].*(?:\n|[^0-9 ().+/、,，和或-]{6})|[\u4e00-\u9fff]{7}')  # between word and number
-_place = re.compile(' ?[\u4e00-\u9fff]{2,6}[省市区县镇]')  # six digits before it: a postcode
-_glued = re.compile('[0-9A-Za-z]-?$')  # letters before: the end of a serial number
+def _is_phone(text:str, found:re.Match)->bool:
+    "Whether a number of a named shape may be a telephone number."
+    if not 8 <= count_digits(found[0]) <= 20 or _look_alike.fullmatch(found[0]): return False
+    return not _unit.match(text, found.end()) and not letter_at(text, found.end())
+
+def _shaped(prepared:Prepared, run:re.Match)->Findings:
+    "Numbers of a named shape that begin inside a run of digits."
+    text = prepared.text
+    for found in _shape.finditer(text, max(0, run.start() - 2), min(len(text), run.end() + 12)):
+        start = found.start()
+        if start >= run.end() or not _is_phone(text, found): continue
+        inside = text[start - 2:start - 1].isdigit() and start > run.start() + 1
+        score = _shapes[found.lastgroup][0] - .15 * inside
+        yield start, found.end(), 'PHONE', judge(prepared, start, score, ('phone', 'wechat')), found.lastgroup
+
+# %% ../../nbs/10_data/15_phones.ipynb #04f0bfad
+_other_subject = re.compile(any_of(
+    '[。!?！？]', '[0-9].*(?:\n|[^0-9 ().+/、,，和或-]{6})', '[\u4e00-\u9fff]{7}'))  # between word and number
+_place = re.compile(' ?[\u4e00-\u9fff]{2,6}[省市区县镇]')
+_serial = re.compile('[0-9A-Za-z]-?$')  # right before a number: it is the end of a serial number
 _tail = re.compile(r' ?(?:x|ext\.?|转|轉|分机) ?[0-9]{1,6}(?![0-9])', re.IGNORECASE)
 
-def _shaped(prepared:Prepared, run:re.Match):
-    "Numbers of a named shape inside a run of digits."
-    for found in _shape.finditer(prepared.text, max(0, run.start() - 2), min(len(prepared.text), run.end() + 12)):
-        if found.start() >= run.end() or not 8 <= _digits(found[0]) <= 20: continue
-        if _not_phone.fullmatch(found[0]) or _unit.match(prepared.text, found.end()) or prepared.text[found.end():found.end() + 1].isascii() and prepared.text[found.end():found.end() + 1].isalpha(): continue
-        inside = prepared.text[found.start() - 2:found.start() - 1].isdigit() and found.start() > run.start() + 1  # another number before it, or a part of one
-        yield found.start(), found.end(), 'PHONE', judge(prepared, found.start(), _shapes[found.lastgroup][0] - .15 * inside, ('phone', 'wechat')), found.lastgroup
+def _called_phone(prepared:Prepared, run:re.Match, count:int)->bool:
+    "Whether the word before a run of `count` digits makes it a telephone number."
+    meaning, between = word_before(prepared, run.start())
+    if meaning != 'phone' or len(between) > 30 or _other_subject.search(between): return False
+    return count > 6 or not _place.match(prepared.text, run.end())
 
-# %% ../../nbs/10_data/15_phones.ipynb #1700bc38
-def find_phones(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def _worded(prepared:Prepared, run:re.Match, score:float)->Findings:
+    "A run of digits behind a word for telephone, with the sign before it and the extension behind."
+    text = prepared.text
+    start = run.start() - (text[run.start() - 1:run.start()] in ('+', '('))
+    if _serial.search(text, max(0, start - 2), start): return
+    tail = _tail.match(text, run.end())
+    yield start, tail.end() if tail else run.end(), 'PHONE', score, 'word for telephone'
+
+# %% ../../nbs/10_data/15_phones.ipynb #ed82001f
+def find_phones(prepared:Prepared)->Findings:
     "Yield telephone numbers: named shapes, and any grouping behind a word for telephone."
     for run in prepared.runs:
-        count = _digits(run[0])
+        count = count_digits(run[0])
         if count < 6: continue
         found = list(_shaped(prepared, run)) if count > 7 else []
         yield from found
-        if any(start <= run.start() + 1 for start, *_ in found) or count > 15 or _not_phone.fullmatch(run[0]) or _unit.match(prepared.text, run.end()): continue
-        meaning, between = word_before(prepared, run.start())
-        if meaning != 'phone' or count == 6 and _place.match(prepared.text, run.end()) or len(between) > 30 or _other_subject.search(between): continue
-        start, after = run.start() - (prepared.text[run.start() - 1:run.start()] in ('+', '(')), _tail.match(prepared.text, run.end())
-        if _glued.search(prepared.text, max(0, start - 2), start): continue
-        yield start, after.end() if after else run.end(), 'PHONE', .85 if found else .72, 'word for telephone'
+        if count > 15 or any(start <= run.start() + 1 for start, *_ in found): continue
+        if _look_alike.fullmatch(run[0]) or _unit.match(prepared.text, run.end()): continue
+        if _called_phone(prepared, run, count): yield from _worded(prepared, run, .85 if found else .72)
