@@ -7,81 +7,124 @@ __all__ = ['find_births', 'find_ages', 'find_dates']
 
 # %% ../../nbs/10_data/15_dates.ipynb #1c54e9dd
 import re
-from .patterns import Prepared, word_before
+from .patterns import Findings, Prepared, any_of, findings, mentions, phrases, word_before
 
 # %% ../../nbs/10_data/15_dates.ipynb #bf288db7
-_month = r'(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?'
-_day, _year, _time = r'(?:3[01]|[12][0-9]|0?[1-9])', r'(?:1[89]|20)[0-9]{2}', r'(?:[T ][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?)?'
+_month = any_of('jan(?:uary)?', 'feb(?:ruary)?', 'mar(?:ch)?', 'apr(?:il)?', 'may', 'june?', 'july?', 'aug(?:ust)?',
+                'sept?(?:ember)?', 'oct(?:ober)?', 'nov(?:ember)?', 'dec(?:ember)?') + r'\b\.?'
+_year = '(?:1[89]|20)[0-9]{2}'
+_day = any_of('3[01]', '[12][0-9]', '0?[1-9]')
+_nth = _day + '(?:st|nd|rd|th)?'
+_month_number = any_of('1[0-2]', '0?[1-9]')
+_time = '(?:[T ][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9])?)?'
+_day_month, _month_day = rf'{_nth} (?:of )?{_month}', rf'{_month} {_nth}'
+
+# %% ../../nbs/10_data/15_dates.ipynb #7820daaa
+_western = any_of(
+    rf'{_year}(?P<s>[-/.]){_month_number}(?P=s){_day}{_time}',          # 2003-08-28 12:13:52
+    rf'{_day}(?P<t>[-/.]){_day}(?P=t)(?:{_year}|[0-9]{{2}}){_time}',    # 03/17/2001, 14.02.61
+    rf"{_day_month},? (?:{_year}|'?[0-9]{{2}})",                        # 3rd of May 1956
+    rf'{_month_day},? {_year}',                                         # May 3rd, 1956
+    rf'{_day}-{_month}-{_year}')                                        # 3-May-1956
 _cn = '〇零一二两三四五六七八九十'
-_date = re.compile(rf'''(?<![0-9A-Za-z.,/-])(?:{_year}(?P<s>[-/.])(?:1[0-2]|0?[1-9])(?P=s){_day}{_time}|{_day}(?P<t>[-/.]){_day}(?P=t)(?:{_year}|[0-9]{{2}}){_time}
-    |{_day}(?:st|nd|rd|th)?\ (?:of\ )?{_month},?\ (?:{_year}|'?[0-9]{{2}})|{_month}\ {_day}(?:st|nd|rd|th)?,?\ {_year}|{_day}-{_month}-{_year})(?![0-9A-Za-z]|[-/.][0-9])
-    |(?<![0-9])(?:{_year}|[0-9]{{2}}|[{_cn}]{{2,4}})\ ?年\ ?(?:[0-9]{{1,2}}|[{_cn}]{{1,2}})\ ?月\ ?(?:[0-9]{{1,2}}|[{_cn}]{{1,3}})\ ?[日号號]''', re.VERBOSE | re.IGNORECASE)
+_chinese = (rf'(?:{_year}|[0-9]{{2}}|[{_cn}]{{2,4}}) ?年 ?(?:[0-9]{{1,2}}|[{_cn}]{{1,2}}) ?月 ?'
+            rf'(?:[0-9]{{1,2}}|[{_cn}]{{1,3}}) ?[日号號]')                # 2014年10月2日, 一九八五年三月七日
+_any_full = any_of(rf'(?<![0-9A-Za-z.,/-]){_western}(?![0-9A-Za-z]|[-/.][0-9])', rf'(?<![0-9]){_chinese}')
+_date = re.compile(_any_full, re.IGNORECASE)
 
 # %% ../../nbs/10_data/15_dates.ipynb #6cd6cd95
-_stems = ('born', 'birth', 'dob', 'd.o.b', '出生', '生日', '生于', '生於', '生辰', '日生', '号生', '月生', '年生', 'age check', 'proof of age', 'my age', '年龄', '年齡', '实名', '未成年')
-_stem = re.compile('|'.join(map(re.escape, _stems)))
-_short = (rf'(?<![0-9A-Za-z])(?:{_year}(?:1[0-2]|0[1-9]){_day}|[0-9]{{2}}\.[0-9]{{1,2}}\.[0-9]{{1,2}}|{_month}\ {_day}(?:st|nd|rd|th)?|{_day}(?:st|nd|rd|th)?\ (?:of\ )?{_month}|{_year}年(?:1[0-2]|0?[1-9])月|(?:1[0-2]|0?[1-9])月{_day}[日号]'
-                    rf'|{_year})(?![0-9A-Za-z月])')
-_birth = re.compile(f'(?:{_date.pattern})|(?P<short>{_short})', re.VERBOSE | re.IGNORECASE)
-_behind = re.compile(r'[ )，,]{0,2}(?:出生|生人|生的|生(?![日效产活意成])|\(?(?:date of birth|dob|born|birthday)|is (?:my|his|her) birthday)')
-_break = re.compile(r'[。！？!?]|\w.*\n|\n.*\w|(?:[\u4e00-\u9fff][^\u4e00-\u9fff]*){8}|\. [a-z0-9]|[0-9]{4}')
+_stems = phrases('''born birth dob d.o.b 出生 生日 生于 生於 生辰 日生 号生 月生 年生 age_check proof_of_age my_age 年龄 年齡 实名
+    未成年''')
+_stem = re.compile(any_of(*map(re.escape, _stems)))
+_short = any_of(
+    rf'{_year}(?:1[0-2]|0[1-9]){_day}', r'[0-9]{2}\.[0-9]{1,2}\.[0-9]{1,2}',      # 19850307, 85.3.7
+    _month_day, _day_month,                                                       # May 3rd, 3 May
+    rf'{_year}年{_month_number}月', rf'{_month_number}月{_day}[日号]', _year)       # 1985年3月, 3月7日, 1985
+_birth = re.compile(any_of(_any_full, rf'(?P<short>(?<![0-9A-Za-z]){_short}(?![0-9A-Za-z月]))'), re.IGNORECASE)
 
-_lives = ('简历', '履历', '履歷', 'résumé', 'curriculum vitae')
-_alone = re.compile(f'^[ \t]*({_date.pattern})[ \t]*$', re.VERBOSE | re.IGNORECASE | re.MULTILINE)
-
-_long_ago = re.compile('(?<![0-9])(?:19[2-9][0-9]|200[0-9]|201[0-2])(?![0-9])')  # a letter about such a day beside a word for birth is about a person
-
-def _birth_windows(prepared:Prepared):
+def _near_birth(prepared:Prepared):
     "Dates from 60 characters before a word for birth to 90 behind it."
     place = 0
     for word in _stem.finditer(prepared.low):
         for found in _birth.finditer(prepared.text, max(place, word.start() - 60), word.end() + 120):
             if found.start() > word.end() + 90: break
-            place = found.end(); yield found
+            place = found.end()
+            yield found
 
-def find_births(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
-    "Yield dates of birth: a date with a word for birth before or behind it."
-    if any(word in prepared.low for word in _lives):
-        for found in _alone.finditer(prepared.text):
-            if _long_ago.search(found[0]): yield *found.span(1), 'DATE_OF_BIRTH', .7, 'date alone in a résumé'
-    if not any(stem in prepared.low for stem in _stems): return
-    for found in _birth_windows(prepared):
-        score = .7 if found['short'] else .9
-        meaning, between = word_before(prepared, found.start(), 40, ('place', 'age', 'card', 'id', 'phone'))
-        near = meaning == 'birth' and not _break.search(between) and (not found['short'] or len(between) < 14)
-        near = near or not found['short'] and _long_ago.search(found[0]) and meaning not in ('other', 'version')
-        if near or _behind.match(prepared.low, found.end()): yield found.start(), found.end(), 'DATE_OF_BIRTH', score, 'word for birth'
+# %% ../../nbs/10_data/15_dates.ipynb #ffe6c4a7
+_behind = re.compile(r'[ )，,]{0,2}' + any_of(
+    '出生', '生人', '生的', '生(?![日效产活意成])', r'\(?(?:date of birth|dob|born|birthday)', 'is (?:my|his|her) birthday'))
+_break = re.compile(any_of(
+    r'[。！？!?]', r'\w.*\n', r'\n.*\w', r'\. [a-z0-9]',        # a new sentence or line
+    r'(?:[\u4e00-\u9fff][^\u4e00-\u9fff]*){8}', '[0-9]{4}'))  # eight characters of Chinese, another number
+_long_ago = re.compile('(?<![0-9])(?:19[2-9][0-9]|200[0-9]|201[0-2])(?![0-9])')
+_aside = ('place', 'age', 'card', 'id', 'phone')  # say nothing here
+
+def _is_birth(prepared:Prepared, found:re.Match)->bool:
+    "Whether a date near a word for birth is a date of birth."
+    meaning, between = word_before(prepared, found.start(), 40, _aside)
+    if meaning == 'birth' and not _break.search(between) and (not found['short'] or len(between) < 14): return True
+    if not found['short'] and _long_ago.search(found[0]) and meaning not in ('other', 'version'): return True
+    return bool(_behind.match(prepared.low, found.end()))
 
 # %% ../../nbs/10_data/15_dates.ipynb #5ee34b10
-_small = re.compile(rf'[0-9]+|[{_cn}百]+(?=[周週]?[岁歲])')
-_apposed = re.compile(', (?:of|from|who|formerly)\\b')
-_joined = tuple('.,/:-')
-_age_behind = re.compile(r"[ -]?(?:years?|yrs?)[ -]?(?:old|of age)\b|[ -]?y[./]?o\b|(?: ?[周週]?[岁歲])(?!月)")
-_age_before = re.compile(r"(?:\b(?:aged?|age is|age of|at the age of|(?:just|has|have|recently|will) turn(?:ed)?|turn(?:ed|s|ing)) ?:? ?|\bwho (?:is|was|turned) |\bwhen (?:i|he|she|they|we) (?:was|were|is|am|are|turned) (?:only |just )?"
-                         r"|(?:年龄|年齡|芳龄|今年)[:是为]? ?)$")
-_not_age = re.compile(r"[%:/-]|[.,][0-9]|年| ?(?:years?(?: ago)?|days?|weeks?|months?|hours?|minutes?|percent|degrees|am|pm|o'clock|st|nd|rd|th)\b")
+_lives = ('简历', '履历', '履歷', 'résumé', 'curriculum vitae')
+_alone = re.compile(f'^[ \t]*({_any_full})[ \t]*$', re.IGNORECASE | re.MULTILINE)
 
-def find_ages(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_births(prepared:Prepared)->Findings:
+    "Yield dates of birth: a date with a word for birth before or behind it, or alone on a line of a résumé."
+    if mentions(prepared, _lives):
+        for found in _alone.finditer(prepared.text):
+            if _long_ago.search(found[0]): yield *found.span(1), 'DATE_OF_BIRTH', .7, 'date alone in a résumé'
+    if not mentions(prepared, _stems): return
+    for found in _near_birth(prepared):
+        score = .7 if found['short'] else .9
+        if _is_birth(prepared, found): yield *found.span(), 'DATE_OF_BIRTH', score, 'word for birth'
+
+# %% ../../nbs/10_data/15_dates.ipynb #3b6cf8a8
+_small = re.compile(rf'[0-9]+|[{_cn}百]+(?=[周週]?[岁歲])')
+_age_behind = re.compile(any_of(
+    r'[ -]?(?:years?|yrs?)[ -]?(?:old|of age)\b', r'[ -]?y[./]?o\b', '(?: ?[周週]?[岁歲])(?!月)'))
+_turning = any_of('aged?', 'age is', 'age of', 'at the age of', '(?:just|has|have|recently|will) turn(?:ed)?',
+                  'turn(?:ed|s|ing)')
+_when = any_of('i', 'he', 'she', 'they', 'we') + ' (?:was|were|is|am|are|turned) (?:only |just )?'
+_age_before = re.compile(any_of(
+    rf'\b{_turning} ?:? ?', r'\bwho (?:is|was|turned) ', rf'\bwhen {_when}', '(?:年龄|年齡|芳龄|今年)[:是为]? ?') + '$')
+_not_age = re.compile(any_of(
+    '[%:/-]', '[.,][0-9]', '年',
+    r" ?(?:years?(?: ago)?|days?|weeks?|months?|hours?|minutes?|percent|degrees|am|pm|o'clock|st|nd|rd|th)\b"))
+
+# %% ../../nbs/10_data/15_dates.ipynb #ce3a6cff
+_apposed = re.compile(', (?:of|from|who|formerly)\\b')
+_joints = tuple('.,/:-')  # between digits they make one number of two
+
+def _is_age(low:str, start:int, end:int)->bool:
+    "Whether digits or Chinese numerals are somebody's age."
+    if end - start > 4: return False
+    if low[start:end].isascii():
+        if int(low[start:end]) > 119: return False
+        if low[start - 1:start] in _joints and low[start - 2:start - 1].isdigit(): return False  # 12.5, 10:30
+    if _age_behind.match(low, end): return True
+    if low[start - 2:start] == ', ' and _apposed.match(low, end): return True
+    return bool(_age_before.search(low, max(0, start - 30), start)) and not _not_age.match(low, end)
+
+def find_ages(prepared:Prepared)->Findings:
     "Yield ages, the number alone."
-    low = prepared.low
-    for found in _small.finditer(low):
-        start, end = found.span()
-        if end - start > 4 or found[0].isascii() and (int(found[0]) > 119 or low[start - 1:start] in _joined and low[start - 2:start - 1].isdigit()): continue
-        if _age_behind.match(low, end) or low[start - 2:start] == ', ' and _apposed.match(low, end) or _age_before.search(low, max(0, start - 30), start) and not _not_age.match(low, end):
-            yield start, end, 'AGE', .8, 'age'
+    for found in _small.finditer(prepared.low):
+        if _is_age(prepared.low, *found.span()): yield *found.span(), 'AGE', .8, 'age'
 
 # %% ../../nbs/10_data/15_dates.ipynb #f26bded8
-_any_date = re.compile(rf'''(?<![0-9A-Za-z$€£#.,/:-])(?<![0-9]\ )(?P<year>(?:19[0-9]|20[0-4])[0-9])(?![0-9A-Za-z%:/年-]|[.,\ ][0-9])|\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b|\b{_month}\ {_day}(?:st|nd|rd|th)?\b(?!:)
-    |\b{_day}(?:st|nd|rd|th)?\ (?:of\ )?{_month}|\b(?:january|february|april|june|july|august|september|october|november|december),?\ {_year}
-    |(?:1[0-2]|[1-9])月{_day}[日号]|{_year}年(?:(?:1[0-2]|0?[1-9])月(?:份|初|底|中旬)?)?|(?:星期|周|礼拜)[一二三四五六日天]|(?:1[0-2]|[1-9])月(?:份|初|底)''', re.VERBOSE | re.IGNORECASE)
+_months = any_of(*'january february april june july august september october november december'.split())
+_part = re.compile(any_of(
+    r'(?<![0-9A-Za-z$€£#.,/:-])(?<![0-9] )(?P<year>(?:19[0-9]|20[0-4])[0-9])(?![0-9A-Za-z%:/年-]|[.,\ ][0-9])',
+    r'\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day)s?\b',
+    rf'\b{_month_day}\b(?!:)', rf'\b{_day_month}', rf'\b{_months},? {_year}',    # May 3rd, 3 May, July 2026
+    rf'(?:1[0-2]|[1-9])月{_day}[日号]',                                           # 8月14号
+    rf'{_year}年(?:{_month_number}月(?:份|初|底|中旬)?)?',                          # 2026年, 2026年11月底
+    '(?:星期|周|礼拜)[一二三四五六日天]', '(?:1[0-2]|[1-9])月(?:份|初|底)'), re.IGNORECASE)
 
-def find_dates(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_dates(prepared:Prepared)->Findings:
     "Yield dates of any kind: full ones, days and months, weekdays, years."
-    for found in _date.finditer(prepared.text): yield found.start(), found.end(), 'DATE', .85, 'date'
-    for found in _any_date.finditer(prepared.text): yield found.start(), found.end(), 'DATE', .6, 'year' if found['year'] else 'part of a date'
+    yield from findings(_date.finditer(prepared.text), 'DATE', .85, 'date')
+    for found in _part.finditer(prepared.text):
+        yield *found.span(), 'DATE', .6, 'year' if found['year'] else 'part of a date'
