@@ -8,57 +8,70 @@ __all__ = ['find_cards', 'find_accounts', 'find_amounts']
 # %% ../../nbs/10_data/15_money.ipynb #089f4828
 import re
 from .checksums import card_shape, iban_lengths, luhn, mod97
-from .patterns import Prepared, judge, pieces, word_before
+from .patterns import (Findings, Prepared, any_of, begins, findings, judge, letter_at,
+                                         pieces, word_before)
+
+# %% ../../nbs/10_data/15_money.ipynb #5f6c4b5e
+def _right_cards(prepared:Prepared, start:int, end:int)->Findings:
+    "Numbers with a right check digit in a run of digits."
+    for start, end, digits in pieces(prepared.text, start, end, 12, 19, luhn):
+        shaped = card_shape(digits)
+        score = judge(prepared, start, .8 if shaped else .3, ('card', 'account'))
+        yield start, end, 'CARD_NUMBER', score, 'card' if shaped else 'luhn'
 
 # %% ../../nbs/10_data/15_money.ipynb #8fffa6bc
-_before = r'(?<![0-9A-Za-z])(?<![0-9A-Za-z][-.])'
-_card_run = re.compile(_before + r'[0-9]+(?:[ -][0-9]+)*(?![0-9A-Za-z])')
+_card_run = re.compile(begins + '[0-9]+(?:[ -][0-9]+)*(?![0-9A-Za-z])')
 
-def find_cards(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def _mistyped(prepared:Prepared, start:int, end:int)->Findings:
+    if word_before(prepared, start)[0] != 'card': return
+    for start, end, _ in pieces(prepared.text, start, end, 15, 19, card_shape):
+        yield start, end, 'CARD_NUMBER', .4, 'card, wrong check digit'
+
+def find_cards(prepared:Prepared)->Findings:
     "Yield payment card numbers: Luhn (ISO/IEC 7812-1) and the networks' first digits and lengths."
     for run in prepared.runs:
         if run.end() - run.start() < 12: continue
         for groups in _card_run.finditer(prepared.text, *run.span()):
-            if prepared.text[groups.end():groups.end() + 1].isalpha() and prepared.text[groups.end()].isascii(): continue
-            passed = False
-            for start, end, digits in pieces(prepared.text, *groups.span(), 12, 19, luhn):
-                score = judge(prepared, start, .8 if card_shape(digits) else .3, ('card', 'account'), penalty=.5)
-                passed = passed or score >= .5
-                yield start, end, 'CARD_NUMBER', score, 'card' if card_shape(digits) else 'luhn'
-            if not passed: yield from _mistyped(prepared, *groups.span())
+            if letter_at(prepared.text, groups.end()): continue
+            right = list(_right_cards(prepared, *groups.span()))
+            yield from right
+            if not any(score >= .5 for *_, score, _ in right): yield from _mistyped(prepared, *groups.span())
 
-def _mistyped(prepared:Prepared, start:int, end:int):
-    if word_before(prepared, start)[0] != 'card': return
-    for start, end, _ in pieces(prepared.text, start, end, 15, 19, card_shape): yield start, end, 'CARD_NUMBER', .4, 'card, wrong check digit'
+# %% ../../nbs/10_data/15_money.ipynb #82db6946
+_iban = re.compile(begins + '[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]{1,34}){1,9}')
+
+def _iban_shape(text:str)->bool:
+    "Whether `text` is as long as its country's accounts are, and mostly digits."
+    if len(text) != iban_lengths.get(text[:2].upper()): return False
+    return text[2:4].isdigit() and sum(c.isdigit() for c in text) > 8
+
+def _iban_right(text:str)->bool:
+    "Whether the check digits are right, and the length too where the country is known."
+    length = iban_lengths.get(text[:2].upper(), len(text))
+    return text[:2].isalpha() and text[2:4].isdigit() and len(text) == length and mod97(text)
 
 # %% ../../nbs/10_data/15_money.ipynb #9cd5b976
-_iban = re.compile(_before + r'[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]{1,34}){1,9}')
-
-def _iban_shape(text:str)->bool: return len(text) == iban_lengths.get(text[:2].upper()) and text[2:4].isdigit() and sum(c.isdigit() for c in text) > 8
-def _iban_right(text:str)->bool: return text[:2].isalpha() and text[2:4].isdigit() and len(text) == iban_lengths.get(text[:2].upper(), len(text)) and mod97(text)
-
-def find_accounts(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_accounts(prepared:Prepared)->Findings:
     "Yield bank account numbers: IBAN with its check digits and its country's length (ISO 13616)."
     if not prepared.runs: return
     for run in _iban.finditer(prepared.text):
-        passed = False
-        for start, end, compact in pieces(prepared.text, *run.span(), 15, 34, _iban_right):
-            passed, known = True, compact[:2].upper() in iban_lengths
+        right = list(pieces(prepared.text, *run.span(), 15, 34, _iban_right))
+        for start, end, compact in right:
+            known = compact[:2].upper() in iban_lengths
             yield start, end, 'IBAN', judge(prepared, start, .95 if known else .4, ('iban', 'account')), 'iban'
-        if passed or word_before(prepared, run.start())[0] not in ('iban', 'account'): continue
-        for start, end, _ in pieces(prepared.text, *run.span(), 15, 34, _iban_shape): yield start, end, 'IBAN', .6, 'iban, wrong check digits'
+        if right or word_before(prepared, run.start())[0] not in ('iban', 'account'): continue
+        for start, end, _ in pieces(prepared.text, *run.span(), 15, 34, _iban_shape):
+            yield start, end, 'IBAN', .6, 'iban, wrong check digits'
 
 # %% ../../nbs/10_data/15_money.ipynb #aaa570bf
-_number = r'[0-9]{1,3}(?:[, ][0-9]{3})+(?:\.[0-9]{1,2})?|[0-9]{1,12}(?:[.,][0-9]{1,2})?'
-_amount = re.compile(rf'(?:[$€£¥]|\b(?:usd|eur|gbp|cny|rmb|chf|jpy|hkd)) ?(?:{_number})(?![0-9])(?: ?[万亿萬億]元?| ?(?:thousand|million|bn|m|k)\b)?|'
-                     rf'(?<![0-9A-Za-z.,])(?:{_number})(?: ?[万亿萬億])? ?(?:元|块|塊|人民币|美元|欧元|港币|日元|英镑|(?:usd|eur|gbp|cny|rmb|chf|dollars?|euros?|pounds?|yuan|cents?)\b|[€£$])')
+_number = any_of(r'[0-9]{1,3}(?:[, ][0-9]{3})+(?:\.[0-9]{1,2})?', '[0-9]{1,12}(?:[.,][0-9]{1,2})?')
+_before = any_of('[$€£¥]', r'\b(?:usd|eur|gbp|cny|rmb|chf|jpy|hkd)')
+_behind = any_of(*'元 块 塊 人民币 美元 欧元 港币 日元 英镑'.split(),
+                 r'(?:usd|eur|gbp|cny|rmb|chf|dollars?|euros?|pounds?|yuan|cents?)\b', '[€£$]')
+_amount = re.compile(any_of(
+    rf'{_before} ?{_number}(?![0-9])' + r'(?: ?[万亿萬億]元?| ?(?:thousand|million|bn|m|k)\b)?',  # $1,290.50, EUR 12 million
+    rf'(?<![0-9A-Za-z.,]){_number}(?: ?[万亿萬億])? ?{_behind}'))                                # 15 euros, 1.2万元
 
-def find_amounts(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_amounts(prepared:Prepared)->Findings:
     "Yield amounts of money: a number with a currency before or behind it."
-    for found in _amount.finditer(prepared.low): yield found.start(), found.end(), 'AMOUNT', .8, 'amount'
+    yield from findings(_amount.finditer(prepared.low), 'AMOUNT', .8, 'amount')
