@@ -7,78 +7,93 @@ __all__ = ['find_emails', 'find_machines', 'find_url_credentials', 'find_urls']
 
 # %% ../../nbs/10_data/15_network.ipynb #ab7ef16d
 import ipaddress, re
-from .patterns import Prepared, judge, word_before
+from .patterns import Findings, Prepared, any_of, free, judge, word_before
 
 # %% ../../nbs/10_data/15_network.ipynb #257690fe
-_L = 'A-Za-z0-9\u00c0-\u024f'
-_email = re.compile(rf"(?<![{_L}_.+%'-])[{_L}_.+%'-]+@(?:[{_L}](?:[{_L}-]{{0,62}}[{_L}])?\.)+[A-Za-z]{{2,24}}(?![A-Za-z0-9])")
+_letters = 'A-Za-z0-9\u00c0-\u024f'
+_mailbox = rf"(?<![{_letters}_.+%'-])[{_letters}_.+%'-]+"
+_domain = rf'(?:[{_letters}](?:[{_letters}-]{{0,62}}[{_letters}])?\.)+[A-Za-z]{{2,24}}(?![A-Za-z0-9])'
+_email = re.compile(f'{_mailbox}@{_domain}')
 
-def find_emails(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_emails(prepared:Prepared)->Findings:
     "Yield e-mail addresses, with letters of Western Europe in them (RFC 5322 dot-atom, RFC 6531)."
     if '@' not in prepared.text: return
     for found in _email.finditer(prepared.text):
-        start = found.start() + (found[0][0] == "'")
-        yield start, found.end(), 'EMAIL', .99, 'email'
+        quoted = found[0][0] == "'"  # 'ann@loom.example'
+        yield found.start() + quoted, found.end(), 'EMAIL', .99, 'email'
 
 # %% ../../nbs/10_data/15_network.ipynb #a9b89ac9
 _ip4 = re.compile(r'(?<![0-9A-Za-z.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z-]|\.[0-9])')
-_ip6 = re.compile(r'(?<![0-9A-Za-z:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z:])')
-_mac = re.compile(r'(?<![0-9A-Za-z:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![0-9A-Za-z:-])'
-                  r'|(?<![0-9A-Za-z.])(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}(?![0-9A-Za-z.])')
-
-_colons, _pairs = re.compile(':[0-9A-Fa-f]{0,4}:'), re.compile(r'[:.-][0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{2}\.)')
-
-def _not_version(prepared:Prepared, found:re.Match)->float:
-    "The score of an IP address; four small numbers in a sentence about versions are one of those."
-    small = max(map(int, found[0].split('.'))) < 64 and word_before(prepared, found.start())[0] == 'version'
-    return .3 if small else judge(prepared, found.start(), .85, ('ip',))
 
 def _is_ip(text:str)->bool:
     try: return bool(ipaddress.ip_address(text))
     except ValueError: return False
 
-# %% ../../nbs/10_data/15_network.ipynb #a82a3661
-def find_machines(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
-    "Yield IP addresses of version 4 and 6 (RFC 4291 text forms) and hardware addresses (EUI-48)."
-    text = prepared.text
+def _ip4_score(prepared:Prepared, found:re.Match)->float:
+    small = max(map(int, found[0].split('.'))) < 64
+    if small and word_before(prepared, found.start())[0] == 'version': return .3
+    return judge(prepared, found.start(), .85, ('ip',))
+
+def _ip4s(prepared:Prepared)->Findings:
     for run in prepared.runs:
         if run[0].count('.') < 3: continue
-        for found in _ip4.finditer(text, run.start(), run.end() + 2):
-            if _is_ip(found[0]): yield found.start(), found.end(), 'IP_ADDRESS', _not_version(prepared, found), 'ip v4'
-    if _colons.search(text):
-        for found in _ip6.finditer(text):
-            if not any(c.isdigit() for c in found[0]) or not _is_ip(found[0]): continue
-            sure = len([g for g in found[0].split(':') if g]) > 2
-            yield found.start(), found.end(), 'IP_ADDRESS', judge(prepared, found.start(), .9 if sure else .4, ('ip',)), 'ip v6'
-    if _pairs.search(text):
-        for found in _mac.finditer(text):
-            if any(c.isdigit() for c in found[0]): yield found.start(), found.end(), 'MAC_ADDRESS', .9 if found[1] else .6, 'mac'
+        for found in _ip4.finditer(prepared.text, run.start(), run.end() + 2):
+            if _is_ip(found[0]): yield *found.span(), 'IP_ADDRESS', _ip4_score(prepared, found), 'ip v4'
+
+# %% ../../nbs/10_data/15_network.ipynb #90cced67
+_ip6 = re.compile('(?<![0-9A-Za-z:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![0-9A-Za-z:])')
+
+def _ip6s(prepared:Prepared)->Findings:
+    for found in _ip6.finditer(prepared.text):
+        if not any(c.isdigit() for c in found[0]) or not _is_ip(found[0]): continue
+        groups = sum(bool(group) for group in found[0].split(':'))
+        yield *found.span(), 'IP_ADDRESS', judge(prepared, found.start(), .9 if groups > 2 else .4, ('ip',)), 'ip v6'
+
+# %% ../../nbs/10_data/15_network.ipynb #0bbc5047
+_mac = re.compile(any_of(  # 00:1A:2b:3c:4D:5e, 001a.2b3c.4d5e
+    free(r'(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}', also=':-'),
+    free(r'(?:[0-9A-Fa-f]{4}\.){2}[0-9A-Fa-f]{4}', also='.')))
+_colons = re.compile(':[0-9A-Fa-f]{0,4}:')
+_pairs = re.compile(r'[:.-][0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}[:-]|[0-9A-Fa-f]{2}\.)')
+
+def find_machines(prepared:Prepared)->Findings:
+    "Yield IP addresses of version 4 and 6 (RFC 4291 text forms) and hardware addresses (EUI-48)."
+    yield from _ip4s(prepared)
+    if _colons.search(prepared.text): yield from _ip6s(prepared)
+    if not _pairs.search(prepared.text): return
+    for found in _mac.finditer(prepared.text):
+        if any(c.isdigit() for c in found[0]): yield *found.span(), 'MAC_ADDRESS', .9 if found[1] else .6, 'mac'
 
 # %% ../../nbs/10_data/15_network.ipynb #98ae4415
-_credentials = re.compile(r'(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/@:?#\ufffc]{0,80}:[^\s/@\ufffc]{1,200}@[A-Za-z0-9\[][^\s"\'<>，。；）\ufffc]{0,2000}')
-_keyed = re.compile(r'https?://[^\s"\'<>?\ufffc]{1,500}\?(?:[^\s"\'<>&#\ufffc]{1,500}&){0,20}(?:token|access_token|api_?key|key|sig|signature|password|pwd|auth|secret|x-amz-signature)='
-                    r'[^\s"\'<>&#，。；）\ufffc]{6,2000}[^\s"\'<>，。；）\ufffc]{0,2000}', re.IGNORECASE)
-_url = re.compile(r'(?<![A-Za-z0-9@.])(?:(?:https?|ftp)://|www\.)[A-Za-z0-9\[][^\s"\'<>，。；、！？（）【】《》“”\ufffc]{0,2000}', re.IGNORECASE)
+_rest = r'''[^\s"'<>，。；）\ufffc]{0,2000}'''
+_credentials = re.compile(
+    r'(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://'        # postgres://
+    r'[^\s/@:?#\ufffc]{0,80}:[^\s/@\ufffc]{1,200}@'              # ann:geheim@
+    rf'[A-Za-z0-9\[]{_rest}')
+
+_key_name = any_of(*'token access_token api_?key key sig signature password pwd auth secret x-amz-signature'.split())
+_keyed = re.compile(
+    r'''https?://[^\s"'<>?\ufffc]{1,500}\?'''                     # https://loom.example/a?
+    r'''(?:[^\s"'<>&#\ufffc]{1,500}&){0,20}'''                    # x=1&
+    rf'''{_key_name}=[^\s"'<>&#，。；）\ufffc]{{6,2000}}{_rest}''', re.IGNORECASE)  # token=abc123def
+
+# %% ../../nbs/10_data/15_network.ipynb #7dd61cd0
+_url = re.compile(r'(?<![A-Za-z0-9@.])(?:(?:https?|ftp)://|www\.)'
+                  r'''[A-Za-z0-9\[][^\s"'<>，。；、！？（）【】《》“”\ufffc]{0,2000}''', re.IGNORECASE)
 _end = re.compile(r'[.,;:!?)\]}]+$')
 
-def _trimmed(found:re.Match)->int: return found.end() - (len(m[0]) if (m := _end.search(found[0])) else 0)
+def _urls(pattern:re.Pattern, prepared:Prepared, kind:str, score:float, rule:str)->Findings:
+    "Matches of `pattern`, without the signs behind them."
+    for found in pattern.finditer(prepared.text):
+        signs = _end.search(found[0])
+        yield found.start(), found.start() + signs.start() if signs else found.end(), kind, score, rule
 
-# %% ../../nbs/10_data/15_network.ipynb #a0ee600b
-def find_url_credentials(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_url_credentials(prepared:Prepared)->Findings:
     "Yield URLs with a password or a key in them."
     if '://' not in prepared.text: return
-    for pattern, rule in ((_credentials, 'url with password'), (_keyed, 'url with key')):
-        for found in pattern.finditer(prepared.text): yield found.start(), _trimmed(found), 'URL_CREDENTIALS', .99, rule
+    yield from _urls(_credentials, prepared, 'URL_CREDENTIALS', .99, 'url with password')
+    yield from _urls(_keyed, prepared, 'URL_CREDENTIALS', .99, 'url with key')
 
-def find_urls(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+def find_urls(prepared:Prepared)->Findings:
     "Yield web addresses."
-    if '://' in prepared.text or 'www.' in prepared.low:
-        for found in _url.finditer(prepared.text): yield found.start(), _trimmed(found), 'URL', .9, 'url'
+    if '://' in prepared.text or 'www.' in prepared.low: yield from _urls(_url, prepared, 'URL', .9, 'url')
