@@ -8,19 +8,25 @@ __all__ = ['entropy', 'find_secrets']
 # %% ../../nbs/10_data/15_secrets.ipynb #70a5f78c
 import math, re
 from collections import Counter
-from .patterns import Prepared, alternatives
+from .patterns import Findings, Prepared, alternatives, any_named, any_of, free
 
 # %% ../../nbs/10_data/15_secrets.ipynb #c67a856a
-_marks = re.compile(alternatives(('AKIA', 'ASIA', 'ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_', 'glpat-', 'xox', 'sk-', 'sk_', 'rk_', 'pk_', 'AIza', 'eyJ', 'hf_', 'npm_', 'SG.', 'ya29.', 'pypi-', 'dop_v1_', 'shpat_', 'LTAI', 'AKID', 'whsec_')))
-_marked = re.compile(r'(?<![A-Za-z0-9_-])(?:(?P<aws>A[KS]IA[0-9A-Z]{16})|(?P<github>gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{22,255})|(?P<gitlab>glpat-[A-Za-z0-9_-]{20,64})'
-    r'|(?P<slack>xox[abeoprs]-[A-Za-z0-9-]{10,250})|(?P<stripe>(?:[sr]k|pk)_(?:live|test)_[A-Za-z0-9]{16,247}|whsec_[A-Za-z0-9]{24,64})|(?P<sk>sk-[A-Za-z0-9_-]{20,200})'
-    r'|(?P<google>AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,300})|(?P<jwt>eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{4,1000})|(?P<hugging_face>hf_[A-Za-z0-9]{30,64})'
-    r'|(?P<npm>npm_[A-Za-z0-9]{36})|(?P<sendgrid>SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64})|(?P<pypi>pypi-[A-Za-z0-9_-]{50,300})|(?P<other>(?:dop_v1_|shpat_)[a-f0-9]{32,64})'
-    r'|(?P<aliyun>LTAI[A-Za-z0-9]{12,28})|(?P<tencent>AKID[A-Za-z0-9]{32}))(?![A-Za-z0-9_-])')
+_issuers = dict(
+    aws='A[KS]IA[0-9A-Z]{16}', github='gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{22,255}',
+    gitlab='glpat-[A-Za-z0-9_-]{20,64}', slack='xox[abeoprs]-[A-Za-z0-9-]{10,250}',
+    stripe='(?:[sr]k|pk)_(?:live|test)_[A-Za-z0-9]{16,247}|whsec_[A-Za-z0-9]{24,64}', sk='sk-[A-Za-z0-9_-]{20,200}',
+    google=r'AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,300}',
+    jwt=r'eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{4,1000}',
+    hugging_face='hf_[A-Za-z0-9]{30,64}', npm='npm_[A-Za-z0-9]{36}',
+    sendgrid=r'SG\.[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{16,64}', pypi='pypi-[A-Za-z0-9_-]{50,300}',
+    other='(?:dop_v1_|shpat_)[a-f0-9]{32,64}', aliyun='LTAI[A-Za-z0-9]{12,28}', tencent='AKID[A-Za-z0-9]{32}')
+_marked = re.compile(free(any_named(_issuers), also='_-'))
+_marks = re.compile(alternatives('''AKIA ASIA ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox sk- sk_ rk_ pk_ AIza eyJ
+    hf_ npm_ SG. ya29. pypi- dop_v1_ shpat_ LTAI AKID whsec_'''.split()))
 
 # %% ../../nbs/10_data/15_secrets.ipynb #f358b389
-_begin = re.compile(r'-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----')
-_finish = re.compile(r'-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----')
+_begin = re.compile('-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----')
+_finish = re.compile('-----END [A-Z0-9 ]{0,40}PRIVATE KEY[A-Z ]{0,10}-----')
 _body = re.compile(r'[A-Za-z0-9+/=\s\\:,.-]*')
 
 def _private_keys(text:str):
@@ -33,44 +39,58 @@ def _private_keys(text:str):
         yield begin.start(), place
 
 # %% ../../nbs/10_data/15_secrets.ipynb #07485a95
-_stems = re.compile(alternatives(('passw', 'passphrase', 'pwd', 'secret', 'token', 'api key', 'apikey', 'api_key', 'api-key', '_key', ' key', '-key', 'bearer', 'credential', 'passphrase', '密码', '密碼', '口令', '密钥', '令牌')))
-_named = re.compile(r'''(?P<name>(?:password|passwd|passphrase|pwd|secret|token|api[_ -]?key|(?:access|private|auth|account|encryption|license)[_ -]?key|credential)s?(?:[_-](?:id|key|value))?
-    |bearer|密码|密碼|口令|密钥|令牌)["']?(?P<sign>\s{0,3}(?:[:=：]|=>|:=)\s{0,3}|\s?(?:\bis\b|\bwas\b|是|为|為)\s?|(?<=bearer)\s)(?P<value>"[^"\n\ufffc]{4,200}"|'[^'\n\ufffc]{4,200}'|“[^”\n\ufffc]{4,200}”|[^\s"'“”，。；,;<>\ufffc]{4,300})''',
-    re.VERBOSE)
+_stems = re.compile(alternatives((
+    'passw', 'passphrase', 'pwd', 'secret', 'token', 'api key', 'apikey', 'api_key', 'api-key', '_key', ' key', '-key',
+    'bearer', 'credential', '密码', '密碼', '口令', '密钥', '令牌')))
+_key = '(?:access|private|auth|account|encryption|license)[_ -]?key'
+_name = any_of('password', 'passwd', 'passphrase', 'pwd', 'secret', 'token', 'api[_ -]?key', _key, 'credential')
+_names = any_of(_name + 's?(?:[_-](?:id|key|value))?', *'bearer 密码 密碼 口令 密钥 令牌'.split())
+_sign = '|'.join((r'\s{0,3}(?:[:=：]|=>|:=)\s{0,3}', r'\s?(?:\bis\b|\bwas\b|是|为|為)\s?', r'(?<=bearer)\s'))
+_value = '|'.join((r'"[^"\n\ufffc]{4,200}"', r"'[^'\n\ufffc]{4,200}'", r'“[^”\n\ufffc]{4,200}”',
+                   r'''[^\s"'“”，。；,;<>\ufffc]{4,300}'''))
+_named = re.compile(rf'''(?P<name>{_names})["']?(?P<sign>{_sign})(?P<value>{_value})''')
 
+# %% ../../nbs/10_data/15_secrets.ipynb #fe62537a
 def entropy(
     text:str, # any text
 )->float: # bits a character
     "Return the Shannon entropy of the characters of `text`."
     return sum(-n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
-# %% ../../nbs/10_data/15_secrets.ipynb #fe62537a
+# %% ../../nbs/10_data/15_secrets.ipynb #49319000
+def _is_assigned(sign:str)->bool: return any(c in sign for c in ':=：')
+
+def _mixes(value:str)->bool:
+    "Whether letters stand with digits or signs, or large ones among small ones."
+    digit, letter = any(c.isdigit() for c in value), any(c.isalpha() for c in value)
+    signs = any(not c.isalnum() for c in value.strip('.!?()[]*-_'))
+    if digit and (letter or len(value) > 5) or signs and letter: return True
+    return value.lower() != value and value[1:].lower() != value[1:]
+
 def _made_up(value:str, sign:str)->bool:
     "Whether a value looks like a secret rather than the next word of a sentence."
-    assigned, digit, letter = any(c in sign for c in ':=：'), any(c.isdigit() for c in value), any(c.isalpha() for c in value)
-    signs = any(not c.isalnum() for c in value.strip('.!?()[]*-_'))
-    if value.strip('*•xX.…') == '' or value[0] in '[<{$(' or not value.isascii(): return False
-    mixed = digit and (letter or len(value) > 5) or signs and letter or value.lower() != value and value[1:].lower() != value[1:]
-    return len(value) >= (4 if assigned else 6) and (mixed or len(value) > 15 and entropy(value) > 3)
+    starred = value.strip('*•xX.…') == ''
+    if starred or value[0] in '[<{$(' or not value.isascii(): return False  # **** and ${PASSWORD} are no secrets
+    if len(value) < (4 if _is_assigned(sign) else 6): return False
+    return _mixes(value) or len(value) > 15 and entropy(value) > 3
 
-def find_secrets(
-    prepared:Prepared, # a folded text
-): # (start, end, type, score, rule)
+# %% ../../nbs/10_data/15_secrets.ipynb #c9b5389b
+def _assigned(prepared:Prepared)->Findings:
+    "Values given to names such as password."
+    for found in _named.finditer(prepared.low):
+        start, end = found.span('value')
+        sign, quoted = found['sign'], found['value'][0] in '"\'“'
+        value = prepared.text[start + 1:end - 1] if quoted else prepared.text[start:end].rstrip('.!?):')
+        if len(value) < 4: continue
+        plain = quoted and _is_assigned(sign) and not value.startswith(('[', '<', '{', '$'))
+        if plain or _made_up(value, sign):
+            yield start + quoted, start + quoted + len(value), 'SECRET', .85, f'value of {found["name"]}'
+
+def find_secrets(prepared:Prepared)->Findings:
     "Yield keys and tokens of known issuers, private keys, and what is assigned to names such as password."
     text = prepared.text
     if _marks.search(text):
-        for found in _marked.finditer(text): yield found.start(), found.end(), 'SECRET', .98, f'{found.lastgroup} key'
+        for found in _marked.finditer(text): yield *found.span(), 'SECRET', .98, f'{found.lastgroup} key'
     if '-----BEGIN' in text:
         for start, end in _private_keys(text): yield start, end, 'SECRET', .99, 'private key'
     if _stems.search(prepared.low): yield from _assigned(prepared)
-
-# %% ../../nbs/10_data/15_secrets.ipynb #554dd78b
-def _assigned(prepared:Prepared):
-    "Values given to names such as password."
-    for found in _named.finditer(prepared.low):
-        value, quoted = prepared.text[slice(*found.span('value'))], found['value'][0] in '"\'“'
-        if quoted: value = value[1:-1]
-        else: value = value.rstrip('.!?):')
-        start = found.start('value') + quoted
-        if len(value) > 3 and (quoted and any(c in found['sign'] for c in ':=：') and not value.startswith(('[', '<', '{', '$')) or value and _made_up(value, found['sign'])):
-            yield start, start + len(value), 'SECRET', .85, f'value of {found["name"]}'
