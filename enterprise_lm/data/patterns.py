@@ -257,7 +257,9 @@ def mentions(
 )->bool: # True when one of them stands in the text, inside a word or not
     "Say whether a text mentions any of `stems`."
     low = prepared.low
-    return any(stem in low for stem in stems)
+    for stem in stems:  # `any` of a generator takes nearly twice as long
+        if stem in low: return True
+    return False
 
 def findings(
     matches,     # of a pattern
