@@ -144,6 +144,7 @@ def _tokens(prepared:Prepared):
 _kinds = dict(passport=('PASSPORT', .85), licence=('DRIVING_LICENCE', .85), id=('ID_NUMBER', .65), ssn=('SSN', .65))
 _beside = ('age', 'user', 'account', 'place', 'version', 'birth')  # say nothing here
 _cut = re.compile(r'[。！？!?\n]|[0-9]{4}|[\u4e00-\u9fff]{7}')
+_chinese_passport = re.compile('[EG][0-9]{8}|E[A-HJ-NP-Z][0-9]{7}')
 
 def find_labelled(prepared:Prepared)->Findings:
     "Yield passport, licence and identity numbers by the word before them."
@@ -151,5 +152,5 @@ def find_labelled(prepared:Prepared)->Findings:
     for found in _tokens(prepared):
         meaning, between = word_before(prepared, found.start(), 40, _beside)
         if meaning not in _kinds or _cut.search(between): continue
-        kind, score = _kinds[meaning]
+        kind, score = _kinds['passport' if meaning == 'id' and _chinese_passport.fullmatch(found[0]) else meaning]
         yield *found.span(), kind, score, f'word for {kind.lower().replace("_", " ")}'
