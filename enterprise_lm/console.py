@@ -42,7 +42,8 @@ def sentence(
     if isinstance(error, UserError): return str(error), 2
     if isinstance(error, WorkError): return str(error), 1
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'the workspace'}; make room or rights there, and the same command goes on", 1
+        place = error.filename or 'the workspace'
+        return f"{error.strerror}: {place}; make room or rights there, and the same command goes on", 1
     return f'{type(error).__name__}: {error} (set ELM_DEBUG=1 to see where)', 1
 
 # %% ../nbs/98_console.ipynb #6cf43df5
