@@ -10,7 +10,9 @@ from fastcore.basics import patch
 
 # %% ../../nbs/95_app/00_words.ipynb #4bc3fe2c
 texts = dict( # key: (English, Chinese); labels and buttons
-    about=("Try a released model, compare two of its versions without knowing which is which, label texts, or decide where labels differ.", "试用已发布的模型，在不知道版本的情况下比较两个版本的回答，标注文本，或裁定有分歧的标注。"),
+    about=("Try a released model, compare two of its versions without knowing which is which, label texts, "
+           "or decide where labels differ.",
+           "试用已发布的模型，在不知道版本的情况下比较两个版本的回答，标注文本，或裁定有分歧的标注。"),
     model=("Model", "模型"), tab_try=("Try", "试用"), tab_compare=("Compare", "盲评"),
     text=("Text", "文本"), text_hint=("Type or paste a text, in English or Chinese", "输入或粘贴一段中文或英文文本"),
     ask=("Ask the model", "提交"), examples=("Examples", "示例"), label=("Label and confidence", "类别与置信度"),
@@ -24,76 +26,110 @@ texts = dict( # key: (English, Chinese); labels and buttons
 
 # %% ../../nbs/95_app/00_words.ipynb #c524859b
 texts |= dict( # whole sentences, with the values they name
-    nothing_released=("**No model has been released in this workspace yet.** Run `elm demo` for a model from the text that ships with the package, or `elm run intent` on your own, then reload this page.",
+    nothing_released=("**No model has been released in this workspace yet.** Run `elm demo` for a model from the text "
+                      "that ships with the package, or `elm run intent` on your own, then reload this page.",
                       "**此工作区还没有已发布的模型。** 请运行 `elm demo`（使用随附的示例文本）或 `elm run intent`（使用您自己的数据），然后刷新本页。"),
-    not_released=("There is no released version of {model}: choose another model, or reload this page.", "{model} 没有已发布的版本：请选择其他模型，或刷新本页。"),
+    not_released=("There is no released version of {model}: choose another model, or reload this page.",
+                  "{model} 没有已发布的版本：请选择其他模型，或刷新本页。"),
     empty=("There is no text yet: type one, or take an example.", "还没有文本：请输入一段文本，或选择一个示例。"),
-    too_long=("This text has {characters:,} characters and {limit:,} are allowed: shorten it.", "文本有 {characters:,} 个字符，最多允许 {limit:,} 个：请缩短。"),
-    answered_by=("{model}, version {version}. Confidence is calibrated: of the answers given with 80%, about 80% should be right.",
+    too_long=("This text has {characters:,} characters and {limit:,} are allowed: shorten it.",
+              "文本有 {characters:,} 个字符，最多允许 {limit:,} 个：请缩短。"),
+    answered_by=("{model}, version {version}. Confidence is calibrated: of the answers given with 80%, "
+                 "about 80% should be right.",
                  "{model}，版本 {version}。置信度已校准：置信度为 80% 的回答中，约 80% 应当正确。"),
-    written_by=("{model}, version {version}. Written by a model: check it before you use it.", "{model}，版本 {version}。内容由模型生成，使用前请核实。"),
+    written_by=("{model}, version {version}. Written by a model: check it before you use it.",
+                "{model}，版本 {version}。内容由模型生成，使用前请核实。"),
     nameless=("Give your name first: every vote is stored with one.", "请先填写姓名：每一票都会记录投票人。"),
-    one_version=("**Nothing to compare yet.** {model} has one version, and a comparison needs two: train and register another one, then reload this page.",
+    one_version=("**Nothing to compare yet.** {model} has one version, and a comparison needs two: "
+                 "train and register another one, then reload this page.",
                  "**暂时无法比较。** {model} 只有一个版本，比较需要两个：请再训练并注册一个版本，然后刷新本页。"),
-    other_task=("Versions {pair} of {model} do different tasks: choose another pair.", "{model} 的版本 {pair} 任务不同：请选择另一组。"),
-    same_answer=("Both versions answer `{answer}`, so there is nothing to choose: try another text.", "两个版本的回答相同（`{answer}`），无需选择：请换一条文本。"))
+    other_task=("Versions {pair} of {model} do different tasks: choose another pair.",
+                "{model} 的版本 {pair} 任务不同：请选择另一组。"),
+    same_answer=("Both versions answer `{answer}`, so there is nothing to choose: try another text.",
+                 "两个版本的回答相同（`{answer}`），无需选择：请换一条文本。"))
 
 # %% ../../nbs/95_app/00_words.ipynb #5721608a
 texts |= dict( # where the reviewer stands
-    no_items=("The text that {model} was tested on is not in this workspace: compare on a text of your own, below.", "此工作区没有 {model} 的测试文本：请在下方用自己的文本比较。"),
-    all_same=("Both versions give the same answer to all {items:,} test texts: compare on a text of your own, below.", "两个版本对全部 {items:,} 条测试文本的回答都相同：请在下方用自己的文本比较。"),
-    all_judged=("Thank you, that was the last one: you have seen every test text on which the two versions differ. {skipped:,} were left out because both gave the same answer.",
+    no_items=("The text that {model} was tested on is not in this workspace: compare on a text of your own, below.",
+              "此工作区没有 {model} 的测试文本：请在下方用自己的文本比较。"),
+    all_same=("Both versions give the same answer to all {items:,} test texts: compare on a text of your own, below.",
+              "两个版本对全部 {items:,} 条测试文本的回答都相同：请在下方用自己的文本比较。"),
+    all_judged=("Thank you, that was the last one: you have seen every test text on which the two versions differ. "
+                "{skipped:,} were left out because both gave the same answer.",
                 "谢谢，这是最后一条：两个版本回答不同的测试文本您都看过了。另有 {skipped:,} 条因回答相同而略过。"),
-    standing=("Your votes on this pair: **{votes:,}**. {skipped:,} test texts skipped so far because both versions give the same answer.",
+    standing=("Your votes on this pair: **{votes:,}**. "
+              "{skipped:,} test texts skipped so far because both versions give the same answer.",
               "您对这两个版本的投票：**{votes:,}** 票。目前已略过 {skipped:,} 条两个版本回答相同的测试文本。"),
-    standing_own=("Your votes on this pair: **{votes:,}**. This text is your own.", "您对这两个版本的投票：**{votes:,}** 票。当前是您自己的文本。"),
+    standing_own=("Your votes on this pair: **{votes:,}**. This text is your own.",
+                  "您对这两个版本的投票：**{votes:,}** 票。当前是您自己的文本。"),
     searching=("Looking for a text on which the versions differ", "正在寻找两个版本回答不同的文本"),
     no_ballot=("There is nothing to vote on yet: give your name and press Start.", "还没有可投票的内容：请填写姓名并点击“开始”。"))
 
 # %% ../../nbs/95_app/00_words.ipynb #1f200522
 texts |= dict( # labelling: labels and buttons
-    tab_label=("Label", "标注"), annotator=("Your name", "您的姓名"), annotator_hint=("It is stored with your labels", "将与您的标注一起保存"),
+    tab_label=("Label", "标注"), annotator=("Your name", "您的姓名"),
+    annotator_hint=("It is stored with your labels", "将与您的标注一起保存"),
     corpus=("Corpus", "语料"), label_task=("Task", "任务"), label_task_hint=("e.g. intent", "例如：意图"),
-    rules=("Guidelines and labels", "标注规范与类别"), rules_text=("Guidelines", "标注规范"), rules_hint=("How to decide when in doubt", "遇到疑难时如何判断"),
+    rules=("Guidelines and labels", "标注规范与类别"), rules_text=("Guidelines", "标注规范"),
+    rules_hint=("How to decide when in doubt", "遇到疑难时如何判断"),
     rules_labels=("Labels, one a line", "类别，每行一个"), rules_save=("Save as a new version", "保存为新版本"),
     label_start=("Start", "开始"), label_choice=("Label", "类别"), label_give=("Save this label", "保存类别"),
-    skip=("Skip", "跳过"), back=("Correct my last label", "修改上一条标注"), export=("Export labels", "导出标注"), exported_file=("Labels, as jsonl", "标注文件（jsonl）"))
+    skip=("Skip", "跳过"), back=("Correct my last label", "修改上一条标注"), export=("Export labels", "导出标注"),
+    exported_file=("Labels, as jsonl", "标注文件（jsonl）"))
 
 texts |= dict( # labelling: whole sentences
     label_nameless=("Give your name first: every label is stored with one.", "请先填写姓名：每条标注都会记录标注人。"),
     label_taskless=("Say which task you label for, such as intent.", "请填写标注任务，例如：意图。"),
-    label_few=("A task needs two labels or more: write them under Guidelines and labels, one a line.", "一个任务至少需要两个类别：请在“标注规范与类别”中填写，每行一个。"),
-    no_corpus=("That corpus is not in this workspace any more: choose another one, or reload this page.", "此语料已不在工作区：请选择其他语料，或刷新本页。"),
-    no_corpora=("**There is no corpus to label yet.** Run `elm prepare` on your files, then reload this page.", "**还没有可标注的语料。** 请先用 `elm prepare` 处理您的文件，然后刷新本页。"),
+    label_few=("A task needs two labels or more: write them under Guidelines and labels, one a line.",
+               "一个任务至少需要两个类别：请在“标注规范与类别”中填写，每行一个。"),
+    no_corpus=("That corpus is not in this workspace any more: choose another one, or reload this page.",
+               "此语料已不在工作区：请选择其他语料，或刷新本页。"),
+    no_corpora=("**There is no corpus to label yet.** Run `elm prepare` on your files, then reload this page.",
+                "**还没有可标注的语料。** 请先用 `elm prepare` 处理您的文件，然后刷新本页。"),
     no_sheet=("There is nothing to label yet: give your name and press Start.", "还没有可标注的内容：请填写姓名并点击“开始”。"),
     no_choice=("Choose a label first.", "请先选择一个类别。"),
     nothing_to_correct=("You have not labelled anything here yet.", "您在这里还没有标注。"),
     all_labelled=("Thank you, that was the last one: nothing is left to label here.", "谢谢，这是最后一条：这里没有待标注的文本了。"),
-    rules_saved=("Saved as version {version}. Labels given from now on are stored with it.", "已保存为第 {version} 版，此后的标注将记录该版本。"),
-    label_standing=("You have labelled **{own:,}**; **{items:,}** of {all:,} texts have a label. {agreement}", "您已标注 **{own:,}** 条；{all:,} 条文本中有 **{items:,}** 条已标注。{agreement}"),
-    agreement_is=("Agreement so far: **{value:.2f}** ({low:.2f} to {high:.2f}, Krippendorff's alpha on {items:,} texts).", "目前的一致性：**{value:.2f}**（{low:.2f} 至 {high:.2f}，{items:,} 条文本的 Krippendorff α）。"),
-    agreement_open=("Agreement can be told from {wanted} texts with labels of two people; {items:,} so far.", "需要 {wanted} 条由两人标注的文本才能计算一致性；目前 {items:,} 条。"),
-    exported=("{rows:,} labelled texts, ready for `elm prepare`. Annotators are written as keyed hashes.", "{rows:,} 条已标注文本，可直接用于 `elm prepare`。标注人以密钥哈希表示。"))
+    rules_saved=("Saved as version {version}. Labels given from now on are stored with it.",
+                 "已保存为第 {version} 版，此后的标注将记录该版本。"),
+    label_standing=("You have labelled **{own:,}**; **{items:,}** of {all:,} texts have a label. {agreement}",
+                    "您已标注 **{own:,}** 条；{all:,} 条文本中有 **{items:,}** 条已标注。{agreement}"),
+    agreement_is=("Agreement so far: **{value:.2f}** ({low:.2f} to {high:.2f}, "
+                  "Krippendorff's alpha on {items:,} texts).",
+                  "目前的一致性：**{value:.2f}**（{low:.2f} 至 {high:.2f}，{items:,} 条文本的 Krippendorff α）。"),
+    agreement_open=("Agreement can be told from {wanted} texts with labels of two people; {items:,} so far.",
+                    "需要 {wanted} 条由两人标注的文本才能计算一致性；目前 {items:,} 条。"),
+    exported=("{rows:,} labelled texts, ready for `elm prepare`. Annotators are written as keyed hashes.",
+              "{rows:,} 条已标注文本，可直接用于 `elm prepare`。标注人以密钥哈希表示。"))
 
 # %% ../../nbs/95_app/00_words.ipynb #3bc3caa7
 texts |= dict( # deciding: labels and buttons
     tab_decide=("Decide", "裁定"), decide_hint=("It is stored with your decisions", "将与您的裁定一起保存"),
-    decide_start=("Show what is disputed", "查看有分歧的文本"), opinions=("What was said", "各方意见"), final=("Final label", "最终类别"),
+    decide_start=("Show what is disputed", "查看有分歧的文本"), opinions=("What was said", "各方意见"),
+    final=("Final label", "最终类别"),
     decide_reason=("Why? The rule that decides, or what the guidelines lack", "理由：依据哪条规范，或规范缺少什么"),
     decide_give=("Save this decision", "保存裁定"), decide_back=("Correct my last decision", "修改上一条裁定"),
-    pairs=("Agreement, two by two", "两两一致性"), who=("Who", "姓名"), why=("Why", "理由"), rules_version=("Rules version", "规范版本"),
-    kappa=("Cohen's kappa", "Cohen κ 值"), interval=("95% interval", "95% 区间"), shared_items=("Texts both labelled", "共同标注的文本"),
+    pairs=("Agreement, two by two", "两两一致性"), who=("Who", "姓名"), why=("Why", "理由"),
+    rules_version=("Rules version", "规范版本"),
+    kappa=("Cohen's kappa", "Cohen κ 值"), interval=("95% interval", "95% 区间"),
+    shared_items=("Texts both labelled", "共同标注的文本"),
     decision_mark=("decision", "裁定"), changed_mark=("changed later", "后已更改"), unversioned=("none", "无"))
 
 texts |= dict( # deciding: whole sentences
     decide_nameless=("Give your name first: every decision is stored with one.", "请先填写姓名：每条裁定都会记录裁定人。"),
-    decide_unexplained=("Write a reason first: the next version of the guidelines is made of such reasons.", "请先填写理由：下一版规范将根据这些理由修订。"),
-    nobody_labelled=("**Nobody has labelled a text yet.** Start under Label; what two people see differently is shown here.", "**还没有人标注过文本。** 请先在“标注”中标注；意见不一致的文本会显示在这里。"),
-    none_disputed=("Nothing is left to decide here: wherever people differ, somebody has decided.", "这里没有待裁定的文本：有分歧的文本都已裁定。"),
+    decide_unexplained=("Write a reason first: the next version of the guidelines is made of such reasons.",
+                        "请先填写理由：下一版规范将根据这些理由修订。"),
+    nobody_labelled=("**Nobody has labelled a text yet.** Start under Label; "
+                     "what two people see differently is shown here.",
+                     "**还没有人标注过文本。** 请先在“标注”中标注；意见不一致的文本会显示在这里。"),
+    none_disputed=("Nothing is left to decide here: wherever people differ, somebody has decided.",
+                   "这里没有待裁定的文本：有分歧的文本都已裁定。"),
     no_case=("There is nothing to decide yet: give your name and show what is disputed.", "还没有可裁定的内容：请填写姓名并查看有分歧的文本。"),
     nothing_decided=("You have not decided anything here yet.", "您在这里还没有裁定。"),
-    decided_meanwhile=("Somebody has decided this text meanwhile: read their reason above before you decide again.", "此文本刚被他人裁定：请先阅读上方的理由，再决定是否重新裁定。"),
-    decide_standing=("Disputed and open: **{open:,}**. Decided: **{decided:,}**, by you **{own:,}**. {agreement}", "待裁定：**{open:,}** 条；已裁定：**{decided:,}** 条，其中您裁定 **{own:,}** 条。{agreement}"))
+    decided_meanwhile=("Somebody has decided this text meanwhile: read their reason above before you decide again.",
+                       "此文本刚被他人裁定：请先阅读上方的理由，再决定是否重新裁定。"),
+    decide_standing=("Disputed and open: **{open:,}**. Decided: **{decided:,}**, by you **{own:,}**. {agreement}",
+                     "待裁定：**{open:,}** 条；已裁定：**{decided:,}** 条，其中您裁定 **{own:,}** 条。{agreement}"))
 
 # %% ../../nbs/95_app/00_words.ipynb #fdcfb660
 def reader_language(
