@@ -69,14 +69,15 @@ styles = '''
 '''
 
 def launch_options()->dict: # keyword arguments of `Blocks.launch`
-    "Return how the application is shown: theme, styles, translations, and everything that would reach out switched off."
-    theme = gradio().themes.Soft(primary_hue='teal', neutral_hue='slate', font=('system-ui', 'Noto Sans CJK SC', 'sans-serif'),
+    "Return how the application is shown: theme, styles, translations, and all that would reach out switched off."
+    theme = gradio().themes.Soft(primary_hue='teal', neutral_hue='slate',
+                                 font=('system-ui', 'Noto Sans CJK SC', 'sans-serif'),
                                  font_mono=('ui-monospace', 'monospace'))
     plain = dict(background_fill='transparent', text_color='*body_text_color_subdued', padding='0')
     theme.set(**{f'block_{part}_{name}': value for part in ('title', 'label') for name, value in plain.items()},
               body_text_color_subdued='*neutral_600', input_border_width='1px', input_border_color='*neutral_300',
               button_primary_background_fill='*primary_700', button_primary_background_fill_hover='*primary_800',
-              button_primary_border_color='*primary_700', block_padding='4px 0', block_background_fill='*body_background_fill',
-              block_shadow='none')
+              button_primary_border_color='*primary_700', block_padding='4px 0',
+              block_background_fill='*body_background_fill', block_shadow='none')
     return dict(theme=theme, css=styles, i18n=label(), footer_links=[], share=False, ssr_mode=False, pwa=False,
                 mcp_server=False, enable_monitoring=False, run_history=False, inline=False, quiet=True)
