@@ -19,12 +19,14 @@ def _components()->SimpleNamespace:
         with gr.Column():
             text = gr.Textbox(label=t('text'), placeholder=t('text_hint'), lines=4, max_lines=12, elem_id='try_text')
             ask = gr.Button(t('ask'), variant='primary', elem_id='try_ask')
-            examples = gr.Dataset(components=[text], samples=[[' ']], label=t('examples'), elem_id='try_examples', visible=False)
+            examples = gr.Dataset(components=[text], samples=[[' ']], label=t('examples'), elem_id='try_examples',
+                                  visible=False)
         with gr.Column():
-            with gr.Column() as labelled: bars = gr.Label(num_top_classes=5, label=t('label'), show_label=False, elem_id='try_label')
+            with gr.Column() as labelled:
+                bars = gr.Label(num_top_classes=5, label=t('label'), show_label=False, elem_id='try_label')
             with gr.Column(visible=False) as continued:
-                written = gr.Textbox(label=t('continuation'), lines=6, max_lines=20, interactive=False, buttons=['copy'],
-                                     elem_id='try_written')
+                written = gr.Textbox(label=t('continuation'), lines=6, max_lines=20, interactive=False,
+                                     buttons=['copy'], elem_id='try_written')
             note = gr.Markdown(elem_classes='note', elem_id='try_note')
     return SimpleNamespace(**locals())
 
@@ -36,7 +38,8 @@ def _answer(answers):
         language = language_of(request)
         try:
             for kind, value, row in answers.ask(model, text):
-                note = say('answered_by' if kind == 'classify' else 'written_by', language, model=model, version=row['version'])
+                note = say('answered_by' if kind == 'classify' else 'written_by', language, model=model,
+                           version=row['version'])
                 yield (value, '', note) if kind == 'classify' else (None, value, note)
         except Notice as notice: yield None, '', f'**{notice.text(language)}**'
         except (UserError, WorkError) as error: yield None, '', f'**{error}**'
@@ -50,12 +53,14 @@ def try_tab(
     "Build the tab inside the current Blocks."
     gr, c = gradio(), _components()
     outputs = [c.bars, c.written, c.note]
-    gr.on([c.ask.click, c.text.submit], _answer(answers), [model, c.text], outputs, api_name='answer', concurrency_limit=4)
+    gr.on([c.ask.click, c.text.submit], _answer(answers), [model, c.text], outputs, api_name='answer',
+          concurrency_limit=4)
     chosen = c.examples.click(lambda sample: sample[0], c.examples, c.text, api_visibility='private', queue=False)
     chosen.then(_answer(answers), [model, c.text], outputs, api_visibility='private', concurrency_limit=4)
     model.input(lambda: (None, '', ''), None, outputs, api_visibility='private', queue=False)
     def refresh(name):
         try: samples, classify = [[text] for text in answers.examples(name)], answers.task(name) == 'classify'
         except (Notice, UserError, WorkError): samples, classify = [], True   # the answer will say why
-        return gr.Column(visible=classify), gr.Column(visible=not classify), gr.Dataset(samples=samples or [[' ']], visible=bool(samples))
+        examples = gr.Dataset(samples=samples or [[' ']], visible=bool(samples))
+        return gr.Column(visible=classify), gr.Column(visible=not classify), examples
     return refresh, [c.labelled, c.continued, c.examples]
