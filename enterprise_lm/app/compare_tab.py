@@ -18,7 +18,8 @@ def _top(gr, t)->dict:
     "Who reviews what."
     missing = gr.Markdown(visible=False, elem_id='compare_missing')
     with gr.Row(visible=False) as top:
-        reviewer = gr.Textbox(label=t('reviewer'), placeholder=t('reviewer_hint'), max_length=200, scale=3, elem_id='compare_reviewer')
+        reviewer = gr.Textbox(label=t('reviewer'), placeholder=t('reviewer_hint'), max_length=200, scale=3,
+                              elem_id='compare_reviewer')
         pair = chooser('pair', scale=2, elem_id='compare_pair')
         start = gr.Button(t('start'), variant='primary', scale=1, min_width=90, elem_id='compare_start')
     standing = gr.Markdown(elem_classes='note', elem_id='compare_standing')
@@ -30,10 +31,11 @@ _sides = ('left', 'better_a'), ('tie', 'tie'), ('right', 'better_b')   # a vote 
 def _sheet(gr, t)->dict:
     "The text, its two answers and the vote."
     with gr.Column(visible=False, elem_id='compare_sheet') as sheet:
-        item = gr.Textbox(label=t('item'), interactive=False, lines=2, max_lines=12, elem_classes='item', elem_id='compare_item')
+        item = gr.Textbox(label=t('item'), interactive=False, lines=2, max_lines=12, elem_classes='item',
+                          elem_id='compare_item')
         with gr.Row(equal_height=True, elem_classes='answers'):
-            left, right = (gr.Textbox(label=t(f'answer_{side}'), interactive=False, lines=1, max_lines=20, elem_classes='answer',
-                                      elem_id=f'compare_{side}') for side in 'ab')
+            left, right = (gr.Textbox(label=t(f'answer_{side}'), interactive=False, lines=1, max_lines=20,
+                                      elem_classes='answer', elem_id=f'compare_{side}') for side in 'ab')
         reason = gr.Textbox(label=t('reason'), max_length=2000, elem_id='compare_reason')
         with gr.Row(elem_classes='choices'):
             votes = {choice: gr.Button(t(key), variant='secondary' if choice == 'tie' else 'primary', min_width=80,
@@ -47,16 +49,19 @@ def _components()->SimpleNamespace:
     gr, t = gradio(), label()
     found = _top(gr, t) | _sheet(gr, t)
     with gr.Accordion(t('own'), open=False, visible=False, elem_id='compare_own') as own:
-        own_text = gr.Textbox(label=t('text'), placeholder=t('text_hint'), lines=2, max_lines=12, elem_id='compare_own_text')
+        own_text = gr.Textbox(label=t('text'), placeholder=t('text_hint'), lines=2, max_lines=12,
+                              elem_id='compare_own_text')
         own_ask = gr.Button(t('own_ask'), elem_id='compare_own_ask')
-    return SimpleNamespace(**found, own=own, own_text=own_text, own_ask=own_ask, ballot=gr.State(None), passed=gr.State(()))
+    return SimpleNamespace(**found, own=own, own_text=own_text, own_ask=own_ask, ballot=gr.State(None),
+                           passed=gr.State(()))
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #ef57b63c
 def _show(ballot, votes:int, language:str, passed=())->tuple:
     "Ballot, passed items, standing, sheet, item, left, right, reason: the values of the tab's outputs."
     gr = gradio()
     line = say('standing_own' if ballot.own else 'standing', language, votes=votes, skipped=ballot.skipped)
-    return ballot, tuple(passed), line, gr.Column(visible=True), ballot.text, ballot.left_answer, ballot.right_answer, ''
+    return (ballot, tuple(passed), line, gr.Column(visible=True),
+            ballot.text, ballot.left_answer, ballot.right_answer, '')
 
 def _tell(message:str)->tuple:
     "The same outputs with a message instead of a ballot."
@@ -87,7 +92,8 @@ class _Desk:
 def another(self:_Desk, model, pair, ballot, passed, request, progress=None):
     if ballot is None: return _tell(say('no_ballot', language_of(request)))
     passed = (*passed, ballot.item)
-    return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer, request, passed)
+    return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer,
+                      request, passed)
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #1de9a07a
 @patch
@@ -96,7 +102,8 @@ def vote(self:_Desk, choice, model, pair, ballot, passed, shown, reason, request
     try: self.answers.vote(ballot, choice, reason)
     except Notice as notice: return _tell(notice.text(language_of(request)))
     except (UserError, WorkError) as error: return _tell(str(error))
-    return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer, request, passed)
+    return self._next(partial(self.answers.draw, passed=passed, progress=progress), model, pair, ballot.reviewer,
+                      request, passed)
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #0eed33fc
 def _connect(c, desk, model):
@@ -120,9 +127,10 @@ def _connect(c, desk, model):
     gr.on([c.own_ask.click, c.own_text.submit], own, [model, c.pair, c.reviewer, c.own_text], api_name='own', **more)
     c.another.click(another, [model, c.pair, c.ballot, c.passed], api_name='another', **more)
     for choice, button in c.votes.items():
-        button.click(voter(choice), [model, c.pair, c.ballot, c.passed, c.item, c.reason], api_name=f'vote_{choice}', **more)
-    gr.on([c.reviewer.input, c.pair.input], lambda: _tell(''), None, outputs, api_visibility='private', show_progress='hidden',
-          trigger_mode='always_last')
+        button.click(voter(choice), [model, c.pair, c.ballot, c.passed, c.item, c.reason],
+                     api_name=f'vote_{choice}', **more)
+    gr.on([c.reviewer.input, c.pair.input], lambda: _tell(''), None, outputs, api_visibility='private',
+          show_progress='hidden', trigger_mode='always_last')
 
 # %% ../../nbs/95_app/40_compare_tab.ipynb #654d044b
 def compare_tab(
@@ -137,6 +145,7 @@ def compare_tab(
         except Notice as notice: pairs, message = [], notice.text(language_of(request))
         there = bool(pairs)
         return (gr.Markdown(message, visible=not there), gr.Row(visible=there), gr.Accordion(visible=there),
-                gr.Dropdown([(pair.replace(':', ' – '), pair) for pair in pairs], value=pairs[0] if there else None, visible=len(pairs) > 1), *_tell(''))
+                gr.Dropdown([(pair.replace(':', ' – '), pair) for pair in pairs], value=pairs[0] if there else None,
+                            visible=len(pairs) > 1), *_tell(''))
     return refresh, [c.missing, c.top, c.own, c.pair,
                      c.ballot, c.passed, c.standing, c.sheet, c.item, c.left, c.right, c.reason]
