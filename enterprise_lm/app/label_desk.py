@@ -33,7 +33,8 @@ class LabelDesk:
         self.answers, self.settings, self.batch, self.pool, self.wanted = answers, answers.settings, batch, pool, wanted
         self.lock, self.loaded, self.orders = RLock(), {}, {}
 
-    def _artifacts(self)->dict: return {corpus_key(a): a for a in list_artifacts('corpus', self.settings.folder('artifacts'))}
+    def _artifacts(self)->dict:
+        return {corpus_key(a): a for a in list_artifacts('corpus', self.settings.folder('artifacts'))}
 
 # %% ../../nbs/95_app/44_label_desk.ipynb #b6d8ef47
 @patch
@@ -110,7 +111,7 @@ def fresh_rules(self:LabelDesk,
     text:str,  # what stands in the box of guidelines
     labels:str,# what stands in the box of labels
 )->tuple[str, str]: # (guidelines, labels, one a line) a new task starts from
-    "Return what an annotator typed for a new task; what only stands there from another task gives way to the corpus's labels."
+    "Return what an annotator typed for a new task; what is left of another task gives way to the corpus's labels."
     others = [(g['text'], g['labels']) for g in (current_guidelines(task, self.settings) for task in self.tasks())]
     if (text or '', label_lines(labels)) in others: return '', '\n'.join(self.corpus(key).labels)
     return text or '', labels or ''
@@ -171,7 +172,8 @@ def draw(self:LabelDesk,
     labels, texts = self.sheet(key, task, annotator, '').labels, self.texts(key)
     rows = current_labels(key, task, self.settings)
     people, done = by_item(rows), {*adjudicated(rows), *passed}
-    def open_to(item): return item not in done and annotator not in (given := people.get(item, ())) and len(given) < self.wanted
+    def open_to(item):
+        return item not in done and annotator not in (given := people.get(item, ())) and len(given) < self.wanted
     with self.lock:
         order = self.orders.setdefault((key, task, labels), [])
         while not (found := next(filter(open_to, order), None)):
@@ -189,7 +191,8 @@ def give(self:LabelDesk,
     "Store a label; raises `Notice` when there is no sheet or no label."
     if sheet is None: raise Notice('no_sheet')
     if not label: raise Notice('no_choice')
-    return store_label(sheet.item, sheet.corpus, sheet.task, label, sheet.annotator, reason or '', settings=self.settings)
+    return store_label(sheet.item, sheet.corpus, sheet.task, label, sheet.annotator, reason or '',
+                       settings=self.settings)
 
 @patch
 def last(self:LabelDesk,
@@ -197,7 +200,8 @@ def last(self:LabelDesk,
 )->Sheet: # with the text they labelled last
     "Return the text an annotator labelled last, to correct it; raises `Notice` when there is none."
     rows, texts = current_labels(sheet.corpus, sheet.task, self.settings), self.texts(sheet.corpus)
-    own = [r['item'] for r in rows if (r['annotator'], r['role']) == (sheet.annotator, 'annotator') and r['item'] in texts]
+    own = [r['item'] for r in rows if (r['annotator'], r['role']) == (sheet.annotator, 'annotator')
+           and r['item'] in texts]
     if not own: raise Notice('nothing_to_correct')
     return self.sheet(sheet.corpus, sheet.task, sheet.annotator, own[-1])
 
@@ -220,7 +224,8 @@ def standing(self:LabelDesk,
     "Return how many are done and how far people agree."
     rows = current_labels(sheet.corpus, sheet.task, self.settings)
     return say('label_standing', language, own=sum(sheet.annotator in given for given in by_item(rows).values()),
-               items=len({r['item'] for r in rows}), all=len(self.texts(sheet.corpus)), agreement=spoken_agreement(rows, language))
+               items=len({r['item'] for r in rows}), all=len(self.texts(sheet.corpus)),
+               agreement=spoken_agreement(rows, language))
 
 # %% ../../nbs/95_app/44_label_desk.ipynb #ccac69e7
 @patch
