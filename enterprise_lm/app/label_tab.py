@@ -17,7 +17,8 @@ from ..core.errors import UserError, WorkError
 def _rules(gr, t)->dict:
     "The boxes in which rules are written."
     with gr.Accordion(t('rules'), open=False, elem_id='label_rules'):
-        guidelines = gr.Textbox(label=t('rules_text'), placeholder=t('rules_hint'), lines=3, max_lines=20, elem_id='label_guidelines')
+        guidelines = gr.Textbox(label=t('rules_text'), placeholder=t('rules_hint'), lines=3, max_lines=20,
+                                elem_id='label_guidelines')
         labels = gr.Textbox(label=t('rules_labels'), lines=4, max_lines=20, elem_id='label_labels')
         save = gr.Button(t('rules_save'), size='sm', elem_id='label_save')
     return dict(guidelines=guidelines, labels=labels, save=save)
@@ -27,13 +28,16 @@ def _top(gr, t)->dict:
     missing = gr.Markdown(visible=False, elem_id='label_missing')
     with gr.Column(visible=False) as top:
         with gr.Row():
-            annotator = gr.Textbox(label=t('annotator'), placeholder=t('annotator_hint'), max_length=200, elem_id='label_annotator')
+            annotator = gr.Textbox(label=t('annotator'), placeholder=t('annotator_hint'), max_length=200,
+                                   elem_id='label_annotator')
             corpus = chooser('corpus', elem_id='label_corpus')
-            task = gr.Textbox(label=t('label_task'), placeholder=t('label_task_hint'), max_length=200, elem_id='label_task')
+            task = gr.Textbox(label=t('label_task'), placeholder=t('label_task_hint'), max_length=200,
+                              elem_id='label_task')
         rules = _rules(gr, t)
         start = gr.Button(t('label_start'), variant='primary', elem_id='label_start')
     standing = gr.Markdown(elem_classes='note', elem_id='label_standing')
-    return dict(missing=missing, top=top, annotator=annotator, corpus=corpus, task=task, start=start, standing=standing) | rules
+    return dict(missing=missing, top=top, annotator=annotator, corpus=corpus, task=task, start=start,
+                standing=standing) | rules
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #feaa6cfa
 most_buttons = 12  # labels; above, there is a list to search
@@ -66,7 +70,8 @@ def tool_row(
 def _sheet(gr, t)->dict:
     "The text, its rules and the labels to choose from."
     with gr.Column(visible=False, elem_id='label_sheet') as sheet:
-        item = gr.Textbox(label=t('item'), interactive=False, lines=2, max_lines=16, elem_classes='item', elem_id='label_item')
+        item = gr.Textbox(label=t('item'), interactive=False, lines=2, max_lines=16, elem_classes='item',
+                          elem_id='label_item')
         shown = gr.Textbox(label=t('rules_text'), interactive=False, lines=1, max_lines=8, elem_id='label_shown')
         reason = gr.Textbox(label=t('reason'), max_length=2000, elem_id='label_reason')
         choices = _choices(gr, t)
@@ -90,7 +95,8 @@ class Bench:
     def tell(self, message:str)->dict:
         "A message, and no text."
         gr, c, hidden = gradio(), self.c, dict(visible=False)
-        return self.choices(()) | {c.state: None, c.passed: (), c.standing: f'**{message}**' if message else '', c.item: '', c.shown: '',
+        return self.choices(()) | {c.state: None, c.passed: (), c.standing: f'**{message}**' if message else '',
+                                   c.item: '', c.shown: '',
             c.reason: '', c.sheet: gr.Column(**hidden), c.tools: gr.Row(**hidden), c.file: gr.File(**hidden)}
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #cfaf677c
@@ -108,8 +114,10 @@ def show(self:Bench, sheet:Sheet, passed, language:str)->dict:
     "A text and its labels."
     gr, c = gradio(), self.c
     return self.choices(sheet.labels) | {
-        c.state: sheet, c.passed: tuple(passed), c.standing: self.desk.standing(sheet, language), c.sheet: gr.Column(visible=True),
-        c.tools: gr.Row(visible=True), c.item: sheet.text, c.shown: gr.Textbox(sheet.guidelines, visible=bool(sheet.guidelines)),
+        c.state: sheet, c.passed: tuple(passed), c.standing: self.desk.standing(sheet, language),
+        c.sheet: gr.Column(visible=True),
+        c.tools: gr.Row(visible=True), c.item: sheet.text,
+        c.shown: gr.Textbox(sheet.guidelines, visible=bool(sheet.guidelines)),
         c.reason: '', c.file: gr.File(visible=False)}
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #0c137b09
@@ -145,7 +153,8 @@ def onward(self:Bench, corpus, task, annotator, passed, language)->dict:
 def start(self:Bench, annotator, corpus, task, guidelines, labels, request)->dict:
     "The first text, and the rules of a new task stored."
     def begin(language):
-        if not self.desk.settled(task): self.desk.save_rules(task, *self.desk.fresh_rules(corpus, guidelines, labels), annotator)
+        if not self.desk.settled(task):
+            self.desk.save_rules(task, *self.desk.fresh_rules(corpus, guidelines, labels), annotator)
         return self.onward(corpus, task, annotator, (), language)
     return attempt(begin, request, self.tell)
 
@@ -174,7 +183,8 @@ def skip(self:Bench, sheet, passed, request)->dict:
 
 @patch
 def back(self:Bench, sheet, passed, request)->dict:
-    return self.again(lambda sheet, passed, language: self.show(self.desk.last(sheet), passed, language), sheet, passed, request)
+    return self.again(lambda sheet, passed, language: self.show(self.desk.last(sheet), passed, language), sheet,
+                      passed, request)
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #e8e24300
 _keys = '''() => { if (window.labelKeys) return; window.labelKeys = true;
@@ -186,7 +196,8 @@ _keys = '''() => { if (window.labelKeys) return; window.labelKeys = true;
 
 def _outputs(c)->list:
     "The components a handler may update."
-    return [c.state, c.passed, c.standing, c.sheet, c.tools, c.item, c.shown, c.reason, c.many, c.choice, c.file, *c.buttons]
+    return [c.state, c.passed, c.standing, c.sheet, c.tools, c.item, c.shown, c.reason, c.many, c.choice,
+            c.file, *c.buttons]
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #242d924f
 def _connect_labels(c, bench):
@@ -194,11 +205,13 @@ def _connect_labels(c, bench):
     gr, more = gradio(), dict(outputs=_outputs(c), concurrency_limit=4, show_progress='minimal')
     def presser(n):
         def give(sheet, passed, shown, reason, request: gr.Request):
-            return bench.give(lambda s: s.labels[n] if s is not None and n < len(s.labels) else None, sheet, passed, shown, reason, request)
+            return bench.give(lambda s: s.labels[n] if s is not None and n < len(s.labels) else None, sheet, passed,
+                              shown, reason, request)
         return give
     def listed(sheet, passed, shown, reason, choice, request: gr.Request):
         return bench.give(lambda _: choice, sheet, passed, shown, reason, request)
-    for n, button in enumerate(c.buttons): button.click(presser(n), [c.state, c.passed, c.item, c.reason], api_visibility='private', **more)
+    for n, button in enumerate(c.buttons):
+        button.click(presser(n), [c.state, c.passed, c.item, c.reason], api_visibility='private', **more)
     c.give.click(listed, [c.state, c.passed, c.item, c.reason, c.choice], api_name='label_give', **more)
 
 def _connect_texts(c, bench):
@@ -208,13 +221,13 @@ def _connect_texts(c, bench):
         return bench.start(annotator, corpus, task, guidelines, labels, request)
     def skip(sheet, passed, request: gr.Request): return bench.skip(sheet, passed, request)
     def back(sheet, passed, request: gr.Request): return bench.back(sheet, passed, request)
-    gr.on([c.start.click, c.annotator.submit, c.task.submit], start, [c.annotator, c.corpus, c.task, c.guidelines, c.labels],
-          api_name='label_start', **more)
+    gr.on([c.start.click, c.annotator.submit, c.task.submit], start,
+          [c.annotator, c.corpus, c.task, c.guidelines, c.labels], api_name='label_start', **more)
     c.skip.click(skip, [c.state, c.passed], api_name='label_skip', **more)
     c.back.click(back, [c.state, c.passed], api_name='label_back', **more)
     c.start.click(None, js=_keys)
-    gr.on([c.annotator.input, c.corpus.input, c.task.input], lambda: bench.tell(''), None, _outputs(c), api_visibility='private',
-          show_progress='hidden', trigger_mode='always_last')
+    gr.on([c.annotator.input, c.corpus.input, c.task.input], lambda: bench.tell(''), None, _outputs(c),
+          api_visibility='private', show_progress='hidden', trigger_mode='always_last')
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #098338cf
 def _boxed(desk, corpus, task, otherwise=('', ''))->tuple:
@@ -231,7 +244,8 @@ def _connect_rules(c, desk):
         found = attempt(lambda _: desk.fresh_rules(corpus, *now), None, lambda _: now)
         return kept if found == now else found
     def save(task, guidelines, labels, annotator, request: gr.Request):
-        def store(language): return say('rules_saved', language, version=desk.save_rules(task, guidelines, labels, annotator))
+        def store(language):
+            return say('rules_saved', language, version=desk.save_rules(task, guidelines, labels, annotator))
         return attempt(store, request, lambda message: f'**{message}**')
     more = dict(outputs=boxes, api_visibility='private', show_progress='hidden')
     c.task.blur(change, [c.corpus, c.task, *boxes], **more)
