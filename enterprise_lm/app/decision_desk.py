@@ -35,7 +35,8 @@ class Case(Sheet):
     opinions:tuple = field(default=(), repr=False)  # rows of `list_labels`, oldest first
 
     @property
-    def decision(self)->dict|None: return next((row for row in reversed(self.opinions) if row['role'] == 'adjudicator'), None)
+    def decision(self)->dict|None:
+        return next((row for row in reversed(self.opinions) if row['role'] == 'adjudicator'), None)
 
 @patch
 def sheet(self:DecisionDesk, key:str, task:str, adjudicator:str, item:str)->Case:
@@ -105,8 +106,8 @@ def standing(self:DecisionDesk,
     "Return how many are open and decided, and how far annotators agree."
     rows = current_labels(case.corpus, case.task, self.settings)
     own = {row['item'] for row in rows if (row['annotator'], row['role']) == (case.annotator, 'adjudicator')}
-    return say('decide_standing', language, open=len(self.disputed(case.corpus, case.task)), decided=len(adjudicated(rows)), own=len(own),
-               agreement=spoken_agreement(rows, language))
+    return say('decide_standing', language, open=len(self.disputed(case.corpus, case.task)),
+               decided=len(adjudicated(rows)), own=len(own), agreement=spoken_agreement(rows, language))
 
 @patch
 def pairs(self:DecisionDesk,
