@@ -49,7 +49,8 @@ def _given(record:dict)->Iterator[tuple]:
     "Yield (content, value) of every parameter of a step, lists taken apart."
     for name, content in record['contents'].items():
         value = record['parameters'].get(name)
-        if isinstance(content, list): yield from zip(content, value if isinstance(value, list) else [value] * len(content))
+        if isinstance(content, list):
+            yield from zip(content, value if isinstance(value, list) else [value] * len(content))
         else: yield content, value
 
 def _step_record(run, record:dict)->StepRecord:
