@@ -15,9 +15,11 @@ from .core.errors import UserError
 from .core.progress import track
 from .core.settings import get_settings
 from .data.subjects import subject_key, subject_marker
-from .evidence import Known, evidence_in, row_judge, rows_of_subject, search_bytes, telling_words, texts_of_others
+from .evidence import Known, evidence_in, row_judge, rows_of_subject
+from .evidence import search_bytes, telling_words, texts_of_others
 from .opinions import edits_of, names_of, opinions_about, opinions_of
-from .origins import descendants, places_holding, rows_in_place, sources_of_rows, split_by_erasure, step_records
+from .origins import descendants, places_holding, rows_in_place, sources_of_rows
+from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
 from .release.registry import model_names, versions
 
@@ -25,8 +27,9 @@ from .release.registry import model_names, versions
 _name_off = dict(annotator='labels', adjudicator='decisions', author='guidelines', reviewer='votes', remark='remarks')
 _next = dict(
     converted='convert again', redacted='redact again', rejected='redact again', deduplicated='thin out again',
-    file='take her out by hand', corpus='prepare again without these rows', model='train again', tokenizer='train again',
-    report='evaluate again', release='decide again', predictions='predict again', concepts='build again', run='run again',
+    file='take her out by hand', corpus='prepare again without these rows', model='train again',
+    tokenizer='train again', report='evaluate again', release='decide again', predictions='predict again',
+    concepts='build again', run='run again',
     version='release another', votes='delete these votes', labels='delete these labels',
     **{role: f'replace the name, keep the {what}' for role, what in _name_off.items()},
     editor='replace the name by hand')
@@ -34,7 +37,7 @@ _next = dict(
 @dataclass(frozen=True)
 class Holding:
     "One thing of the workspace that holds a person."
-    kind:str      # 'corpus', 'model', …, 'run', 'version' of a registered model, a table, or what she was: 'annotator', …
+    kind:str      # 'corpus', 'model', …, 'run', 'version' of a model, a table, or what she was: 'annotator', …
     name:str      # what people call it
     why:str       # its rows, or what it was made from
     rows:int = 0  # rows of its own
@@ -107,7 +110,8 @@ def _longest(values:dict)->str: return max((v for v in values.values() if isinst
 
 def _others(search:_Search)->Iterator[str]:
     "Yield what others wrote in the corpora and raw files that hold her."
-    for corpus in (a for a in search.artifacts if a.digest in search.own): yield from texts_of_others(corpus, search.mark)
+    for corpus in (a for a in search.artifacts if a.digest in search.own):
+        yield from texts_of_others(corpus, search.mark)
     for path in {p for s in search.before for d, p in s.places.items() if search.places.get(d)}:
         yield from map(_longest, rows_in_place(path, search.mark, search.settings, others=True))
 
@@ -167,7 +171,8 @@ def _versions(search:_Search)->Iterator[Holding]:
     "Yield the registered versions that learned from her."
     for name in model_names(search.settings):
         for v in (v for v in versions(name, search.settings) if v['digest'] in search.concerned):
-            yield Holding('version', f"{name} {v['version']}", ', '.join(v['aliases']) or 'no alias', digest=v['digest'])
+            yield Holding('version', f"{name} {v['version']}", ', '.join(v['aliases']) or 'no alias',
+                          digest=v['digest'])
 
 # %% ../nbs/96_holdings.ipynb #58f5e638
 def _said(known:Known, artifacts, settings)->Iterator[Holding]:
@@ -176,7 +181,8 @@ def _said(known:Known, artifacts, settings)->Iterator[Holding]:
     for table, n in opinions_about(known.ids, settings).items(): yield Holding(table, here, 'about her rows', n)
     for role, n in opinions_of(known.names, settings).items():
         yield Holding(role, here, f"{_name_off[role]} {'that name her' if role == 'remark' else 'of hers'}", n)
-    for name, n in edits_of(known.mark, artifacts, settings).items(): yield Holding('editor', name, 'edits she signed', n)
+    for name, n in edits_of(known.mark, artifacts, settings).items():
+        yield Holding('editor', name, 'edits she signed', n)
 
 # %% ../nbs/96_holdings.ipynb #799037e0
 _searched_otherwise = ('artifacts', 'cache', 'training', 'keys', 'concepts', 'erased.txt')
@@ -196,7 +202,8 @@ def find_subject(
 )->Subject: # everything that holds her
     "Return every data set, artifact, run, registered version, ballot and opinion of the workspace that holds a person."
     if not who.strip():
-        raise UserError("no person was named: give what the data's subject column says, or a mark such as s-3f9a2c51d2e84b77")
+        raise UserError("no person was named: give what the data's subject column says, "
+                        "or a mark such as s-3f9a2c51d2e84b77")
     settings = settings or get_settings()
     search = _Search(settings, who, subject_key(who, settings), list_artifacts(root=settings.folder('artifacts')))
     _follow(search)
@@ -214,7 +221,9 @@ def erasure_plan(
     "Return what must be done to erase a person, in order."
     order = list(_next)
     def place(h:Holding): return order.index(h.kind) if h.kind in order else order.index('corpus'), h.name
-    steps = [dict(action=h.action, kind=h.kind, name=h.name, because=h.why) for h in sorted(subject.holdings, key=place)]
+    steps = [dict(action=h.action, kind=h.kind, name=h.name, because=h.why)
+             for h in sorted(subject.holdings, key=place)]
     rows = sum(h.rows for h in subject.holdings if h.kind == 'corpus')
-    return dict(subject=subject.mark, rows=rows, steps=steps, outside='what was taken out of this workspace is not known here, '
+    return dict(subject=subject.mark, rows=rows, steps=steps,
+                outside='what was taken out of this workspace is not known here, '
                 'and the sources it read are not changed')
