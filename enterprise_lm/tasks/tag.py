@@ -37,7 +37,8 @@ def read_label(
     "Return the spans of a label; raises `UserError` for what is none."
     try: return [dict(start=int(a), end=int(b), type=str(kind)) for a, b, kind in json.loads(label)]
     except (ValueError, TypeError) as error:
-        raise UserError(f"{where or 'a row'}: the label is no list of [start, end, type]: give spans as JSON, such as [[0,2,\"PERSON\"]]") from None
+        raise UserError(f"{where or 'a row'}: the label is no list of [start, end, type]: give spans as JSON, "
+                        "such as [[0,2,\"PERSON\"]]") from None
 
 # %% ../../nbs/30_tasks/40_tag.ipynb #b835ef12
 def tag_numbers(
@@ -49,7 +50,8 @@ def tag_numbers(
     for s in (s for s in spans if s['type'] in types and s['start'] < s['end'] <= length):
         first = 1 + 4 * types.index(s['type'])
         numbers[s['start']:s['end']] = first + 1
-        numbers[s['start']], numbers[s['end'] - 1] = (first, first + 2) if s['end'] - s['start'] > 1 else (first + 3, first + 3)
+        alone = s['end'] - s['start'] == 1
+        numbers[s['start']], numbers[s['end'] - 1] = (first + 3, first + 3) if alone else (first, first + 2)
     return numbers
 
 # %% ../../nbs/30_tasks/40_tag.ipynb #06290212
@@ -57,7 +59,8 @@ def _table(rows:list[dict]):
     "Rows as the columns a corpus has."
     import pyarrow as arrow
     names = 'id text source label language subject licence group time consent'.split()
-    values = [dict(id=r['id'], text=r['text'], source='invented', label=write_label(r['spans']), language=r['language'], licence='CC-BY-4.0') for r in rows]
+    values = [dict(id=r['id'], text=r['text'], source='invented', label=write_label(r['spans']), language=r['language'],
+                   licence='CC-BY-4.0') for r in rows]
     return arrow.table({n: arrow.array([v.get(n) for v in values], arrow.string()) for n in names})
 
 # %% ../../nbs/30_tasks/40_tag.ipynb #024cad3e
@@ -82,12 +85,14 @@ def invent_corpus(
 )->Artifact: # a corpus
     "Return invented texts as a corpus for the task `tag`."
     import pyarrow as arrow
-    if min(number, validation, test) < 1: raise UserError('number, validation and test say how many texts are made: give 1 or more of each')
+    if min(number, validation, test) < 1:
+        raise UserError('number, validation and test say how many texts are made: give 1 or more of each')
     counts, info = dict(train=number, validation=validation, test=test), {}
     with draft('corpus', name, parameters=dict(counts, seed=seed, words=word_source()), seed=seed, root=root) as d:
         for i, (split, count) in enumerate(track(counts.items(), 'invent texts')):
             table = _table(invented_rows(count, seed * 3 + i, 'test' if split == 'test' else 'train'))
-            with arrow.OSFile(str(d.path/f'{split}.arrow'), 'wb') as file, arrow.ipc.new_stream(file, table.schema) as writer: writer.write_table(table)
+            with arrow.OSFile(str(d.path/f'{split}.arrow'), 'wb') as file:
+                with arrow.ipc.new_stream(file, table.schema) as writer: writer.write_table(table)
             info[split] = dict(rows=table.num_rows)
         about = dict(name=name, labels=[], splits=info, findings=[], settings=dict(seed=seed))
         (d.path/'corpus.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
@@ -124,14 +129,18 @@ class Tag(Task):
         return CharacterTagger(network, recipe.max_length, dict(recipe=recipe.to_dict()), known_words())
 
     def encode(self, model, split):
-        if split.labels is None: raise UserError(f'the {split.name} split has texts without spans: `tag` needs them as JSON in the label column')
+        if split.labels is None:
+            raise UserError(f'the {split.name} split has texts without spans: '
+                            '`tag` needs them as JSON in the label column')
         marks, end = word_marks(model.names), model.max_length
-        def codes(row, text): return marked_codes(text, marks, doubted(row) if split.name == 'train' else None).astype(np.int32)
+        def codes(row, text):
+            return marked_codes(text, marks, doubted(row) if split.name == 'train' else None).astype(np.int32)
         return [dict(input_ids=codes(i, t)[:end], label=tag_numbers(len(t), read_label(l, i))[:end])
                 for i, t, l in zip(split.ids, split.texts, split.labels) if t]
 
     def decode(self, model, texts):
-        return [dict(spans=[dict(start=s.start, end=s.end, type=s.type, score=s.score) for s in spans]) for spans in model.predict(texts)]
+        return [dict(spans=[dict(start=s.start, end=s.end, type=s.type, score=s.score) for s in spans])
+                for spans in model.predict(texts)]
 
     def metrics(self, model, split): return judge_tagger(model.tagger(), split)
 
@@ -146,8 +155,10 @@ def judge_tagger(
     truth = [read_label(l, i) for i, l in zip(split.ids, split.labels)]
     found = tagger(split.texts, lists=lists)
     figures = span_figures(truth, found)
-    metrics = {name: figures['all'][name] for name in ('f1', 'precision', 'recall')} | {f'f1_{k.lower()}': figures[k]['f1'] for k in types}
-    sets = [({(s['start'], s['end'], s['type']) for s in t}, {(s.start, s.end, s.type) for s in f}) for t, f in zip(truth, found)]
+    metrics = {name: figures['all'][name] for name in ('f1', 'precision', 'recall')}
+    metrics |= {f'f1_{k.lower()}': figures[k]['f1'] for k in types}
+    sets = [({(s['start'], s['end'], s['type']) for s in t}, {(s.start, s.end, s.type) for s in f})
+            for t, f in zip(truth, found)]
     counts = [(i, len(t & f), len(f), len(t), float(t == f)) for i, (t, f) in zip(split.ids, sets)]
     return metrics, pd.DataFrame(counts, columns=['id', 'right', 'found', 'true', 'score'])
 
@@ -164,7 +175,8 @@ def ship_tagger(
     for language in ('en', 'zh'):
         chosen = [i for i, l in enumerate(test.languages) if l == language]
         truth, found = [read_label(test.labels[i]) for i in chosen], tagger([test.texts[i] for i in chosen])
-        figures[language] = {kind: {k: round(v, 4) for k, v in f.items()} for kind, f in span_figures(truth, found).items()}
+        figures[language] = {kind: {k: round(v, 4) for k, v in f.items()}
+                             for kind, f in span_figures(truth, found).items()}
     write_json(folder/'.names.json', known_words('both'))
     training = dict(model=model.digest, training=model.parameters.get('options', {}))
     write_json(folder/'.tagger.json', dict(tagger.about, figures=figures, **training))
