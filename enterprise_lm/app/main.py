@@ -7,6 +7,7 @@ __all__ = ['make_app', 'launch']
 
 # %% ../../nbs/95_app/50_main.ipynb #edc45538
 import socket, sys, threading
+from types import SimpleNamespace
 from .answers import Answers
 from .compare_tab import compare_tab
 from .decision_tab import decision_tab
@@ -16,6 +17,42 @@ from .try_tab import try_tab
 from ..core.errors import UserError, WorkError
 from ..core.settings import get_settings
 
+# %% ../../nbs/95_app/50_main.ipynb #62025578
+def _tabs(answers, model)->SimpleNamespace:
+    "Lay the four tabs out; what fills them is kept beside what is filled."
+    gr, t = gradio(), label()
+    with gr.Tabs(visible=False) as row:
+        with gr.Tab(t('tab_try'), id='try', visible=False) as trying: fill_try, parts_try = try_tab(answers, model)
+        with gr.Tab(t('tab_compare'), id='compare', visible=False) as comparing:
+            fill_compare, parts_compare = compare_tab(answers, model)
+        with gr.Tab(t('tab_label'), id='label'): fill_label, parts_label = label_tab(answers)
+        with gr.Tab(t('tab_decide'), id='decide') as deciding: decision_tab(answers, deciding)
+    return SimpleNamespace(row=row, trying=trying, comparing=comparing, fill_try=fill_try, fill_compare=fill_compare,
+                           fill_label=fill_label, parts_label=parts_label, of_model=parts_try + parts_compare)
+
+# %% ../../nbs/95_app/50_main.ipynb #756023fc
+def _opening(names:list, any_text:bool)->tuple:
+    "What a page shows first: the hint, the models, the row of tabs, and the two tabs that need a model."
+    gr, there = gradio(), bool(names)
+    models = gr.Dropdown(names, value=names[0] if there else None, visible=there)
+    row = gr.Tabs(visible=there or any_text, selected='try' if there else 'label')
+    return gr.Markdown(visible=not there), models, row, *[gr.Tab(visible=there)] * 2
+
+# %% ../../nbs/95_app/50_main.ipynb #b52fb0ba
+def _connect(app, answers, model, empty, tabs):
+    "Tie the page to what is released and what there is to label."
+    gr = gradio()
+    def load(request: gr.Request):
+        texts = tabs.fill_label(request)
+        return *_opening(answers.released(), texts[1].visible), *texts
+    def refresh(name, request: gr.Request):
+        if not name: return (gr.skip(),) * len(tabs.of_model)
+        return *tabs.fill_try(name), *tabs.fill_compare(name, request)
+    quiet = dict(api_visibility='private', show_progress='hidden')
+    shown = [empty, model, tabs.row, tabs.trying, tabs.comparing, *tabs.parts_label]
+    app.load(load, None, shown, **quiet).then(refresh, model, tabs.of_model, **quiet)
+    model.input(refresh, model, tabs.of_model, **quiet)
+
 # %% ../../nbs/95_app/50_main.ipynb #53477c3a
 def make_app(
     settings=None, # Settings of the workspace; those of the working folder when None
@@ -23,25 +60,11 @@ def make_app(
     "Return the application."
     gr, t, answers = gradio(), label(), Answers(settings)
     with gr.Blocks(analytics_enabled=False, title='enterprise_lm', delete_cache=(3600, 86400)) as app:
-        gr.Markdown('# enterprise_lm'); gr.Markdown(t('about'), elem_classes='note')
+        gr.Markdown('# enterprise_lm')
+        gr.Markdown(t('about'), elem_classes='note')
         empty = gr.Markdown(t('nothing_released'), visible=False, elem_id='empty')
         model = chooser('model', visible=False, elem_id='model')
-        with gr.Tabs(visible=False) as tabs:
-            with gr.Tab(t('tab_try'), id='try', visible=False) as trying: fill_try, parts_try = try_tab(answers, model)
-            with gr.Tab(t('tab_compare'), id='compare', visible=False) as comparing: fill_compare, parts_compare = compare_tab(answers, model)
-            with gr.Tab(t('tab_label'), id='label'): fill_label, parts_label = label_tab(answers)
-            with gr.Tab(t('tab_decide'), id='decide') as deciding: decision_tab(answers, deciding)
-        def load(request: gr.Request):
-            names, texts = answers.released(), fill_label(request)
-            there, any_text = bool(names), texts[1].visible
-            shown = gr.Tabs(visible=there or any_text, selected='try' if there else 'label')
-            return (gr.Markdown(visible=not there), gr.Dropdown(names, value=names[0] if there else None, visible=there), shown,
-                    *[gr.Tab(visible=there)] * 2, *texts)
-        def refresh(name, request: gr.Request):
-            return (*fill_try(name), *fill_compare(name, request)) if name else (gr.skip(),) * len(parts_try + parts_compare)
-        more = dict(inputs=model, outputs=parts_try + parts_compare, api_visibility='private', show_progress='hidden')
-        app.load(load, None, [empty, model, tabs, trying, comparing, *parts_label], api_visibility='private', show_progress='hidden').then(refresh, **more)
-        model.input(refresh, **more)
+        _connect(app, answers, model, empty, _tabs(answers, model))
     return app.queue(default_concurrency_limit=4)
 
 # %% ../../nbs/95_app/50_main.ipynb #a33b08fe
@@ -52,7 +75,8 @@ def _free_port(host:str, port:int)->int:
         try: probe.bind((host, port))
         except (OSError, OverflowError) as error:
             why = getattr(error, 'strerror', None) or error
-            raise UserError(f"cannot listen on port {port} of {host} ({why}): stop what uses it, or give another port") from None
+            raise UserError(f"cannot listen on port {port} of {host} ({why}): stop what uses it, "
+                            "or give another port") from None
         return probe.getsockname()[1]
 
 # %% ../../nbs/95_app/50_main.ipynb #31cd6574
@@ -69,9 +93,13 @@ def launch(
     app = make_app(settings)
     try: app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
     except OSError as error:
-        raise WorkError(f"the application did not start on {host}:{port} ({error}): try again, or give another port") from error
+        raise WorkError(f"the application did not start on {host}:{port} ({error}): try again, "
+                        "or give another port") from error
     print(f'enterprise_lm answers on http://{f"[{host}]" if ":" in host else host}:{port} (Ctrl-C ends it)', flush=True)
-    if not block: return app
+    return _stay(app) if block else app
+
+def _stay(app):
+    "Wait until interrupted, then close the page."
     try: threading.Event().wait()
     except KeyboardInterrupt: pass
     finally: app.close(verbose=False)
