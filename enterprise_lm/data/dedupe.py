@@ -6,7 +6,6 @@
 __all__ = ['dedupe_file']
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #82a158b0
-import json
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -16,7 +15,7 @@ from .duplicates import DuplicateIndex
 from .files import Record, blank
 from .read import find_columns, text_problem
 from .sources import open_sources
-from .writing import Columns, output_format, replacing, write_rows
+from .writing import Columns, json_line, output_format, replacing, write_rows
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #88e2a685
 def _rows(source, text:str, encoding:str, format:str)->Iterator[tuple[str, str, Record]]:
@@ -32,11 +31,8 @@ def _rows(source, text:str, encoding:str, format:str)->Iterator[tuple[str, str, 
 # %% ../../nbs/10_data/47_dedupe.ipynb #de0cc831
 def _problem(record:Record, column:str)->str: return record.reason or text_problem(record.values.get(column))
 
-def _line(values:dict)->bytes:
-    return json.dumps(values, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n'
-
 def _rejected(file:str, record:Record, reason:str)->bytes:
-    return _line(dict(source=f'{file}:{record.row}', reason=reason, values=record.raw or record.values))
+    return json_line(dict(source=f'{file}:{record.row}', reason=reason, values=record.raw or record.values))
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #6fee11ee
 class _Names:
@@ -113,7 +109,7 @@ def dedupe_file(
         keep = kept == np.arange(len(kept))
         rows = _kept_rows(_rows(input, text, encoding, format), keep, columns, 'text' if target == 'txt' else '')
         write_rows(rows, out, columns, target)
-        groups.write_bytes(b''.join(_line(c) for c in found))
+        groups.write_bytes(b''.join(map(json_line, found)))
         lost = sum(1 for _ in open(bad, 'rb'))
         if not lost: bad.unlink(); paths[2].unlink(missing_ok=True)
     return dict(rows=len(keep), kept=int(keep.sum()), dropped=int((~keep).sum()), clusters=len(found), rejected=lost,
