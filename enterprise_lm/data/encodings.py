@@ -11,7 +11,8 @@ from pathlib import Path
 from ..core.errors import UserError, unknown
 
 # %% ../../nbs/10_data/00_encodings.ipynb #0d6f08cd
-_marks = {codecs.BOM_UTF32_LE: 'utf-32', codecs.BOM_UTF32_BE: 'utf-32', codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
+_marks = {codecs.BOM_UTF32_LE: 'utf-32', codecs.BOM_UTF32_BE: 'utf-32',
+          codecs.BOM_UTF16_LE: 'utf-16', codecs.BOM_UTF16_BE: 'utf-16'}
 
 _common = frozenset('的一是不了人我在有他這这個个們们中來来上大為为和國国地到以說说時时要就出會会可也你對对生能而子那得於于着下自之年過过發发後后作里裡請请您')
 
@@ -31,7 +32,8 @@ def guess_encoding(
     for mark, name in _marks.items():
         if head.startswith(mark): return name
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    if max(even, odd) > len(head) / 5 and min(even, odd) < max(even, odd) / 10: return 'utf-16-be' if even > odd else 'utf-16-le'
+    if max(even, odd) > len(head) / 5 and min(even, odd) < max(even, odd) / 10:
+        return 'utf-16-be' if even > odd else 'utf-16-le'
     if head.count(0) or sum(b < 32 and b not in b'\t\n\r\f\x1b' for b in head[:8192]) > len(head[:8192]) / 20: return ''
     try: codecs.getincrementaldecoder('utf-8')().decode(head); return 'utf-8'
     except UnicodeDecodeError: runs, (name, share) = re.findall(rb'[\x80-\xff]+', head), _chinese(head)
@@ -55,7 +57,8 @@ def _first_bad(path:Path, encoding:str)->tuple[int, int, bytes]:
                 start = getattr(error, 'start', 0) - waiting
                 held = getattr(error, 'object', block)
                 begin = max(held.rfind(b'\n', 0, start + waiting) + 1, start + waiting - 200)
-                return before + start, line + block[:max(0, start)].count(b'\n'), held[begin:begin + 400].split(b'\n')[0]
+                around = held[begin:begin + 400].split(b'\n')[0]
+                return before + start, line + block[:max(0, start)].count(b'\n'), around
             if not block: return before, line, b''
             before += len(block); line += block.count(b'\n')
 
@@ -66,19 +69,24 @@ def _bad_bytes(path:Path, name:str, encoding:str)->UserError:
     with open_bytes(path) as file: guess = guess_encoding(file.read(65536))
     if not guess: return UserError(f"{name} is a binary file, not text: export it as csv, jsonl or another text format")
     guess = guess_encoding(around) or guess
-    mend = f"save it as UTF-8 or say encoding='{guess}'" if guess not in ('', encoding) else 'mend these bytes or save it as UTF-8'
+    told = guess not in ('', encoding)
+    mend = f"save it as UTF-8 or say encoding='{guess}'" if told else 'mend these bytes or save it as UTF-8'
     return UserError(f"{name}, line {line}: byte {offset} is not {encoding}; {mend}")
 
 # %% ../../nbs/10_data/00_encodings.ipynb #83e12687
 def _check_text(path:Path, name:str, encoding:str)->str:
     "The codec to open `path` with, once its first bytes look like text."
     try: 'a'.encode(encoding); codec = codecs.lookup(encoding).name
-    except (LookupError, TypeError, ValueError): raise unknown('encoding', encoding, ('utf-8', 'utf-16', 'gb18030', 'big5', 'cp1252'), name) from None
+    except (LookupError, TypeError, ValueError):
+        raise unknown('encoding', encoding, ('utf-8', 'utf-16', 'gb18030', 'big5', 'cp1252'), name) from None
     with open_bytes(path) as file: head = file.read(65536)
     guess = guess_encoding(head)
     if codec.startswith(('utf-16', 'utf-32')): return codec
-    if guess.startswith(('utf-16', 'utf-32')): raise UserError(f"{name} is not {encoding}: byte 0 begins {guess} text; save it as UTF-8 or say encoding='{guess}'")
-    if not guess and head.count(0) * 100 > len(head): raise UserError(f"{name} is a binary file, not text: export it as csv, jsonl or another text format")
+    if guess.startswith(('utf-16', 'utf-32')):
+        raise UserError(f"{name} is not {encoding}: byte 0 begins {guess} text; "
+                        f"save it as UTF-8 or say encoding='{guess}'")
+    if not guess and head.count(0) * 100 > len(head):
+        raise UserError(f"{name} is a binary file, not text: export it as csv, jsonl or another text format")
     return 'utf-8-sig' if codec == 'utf-8' else codec
 
 # %% ../../nbs/10_data/00_encodings.ipynb #8dce0ac7
@@ -108,9 +116,13 @@ def text_lines(
     encoding:str='utf-8',  # how its bytes are written; a byte order mark is dropped
     newline:str|None=None, # as in `open`; '' keeps line ends as they are
 ): # lines
-    "Yield the lines of `path`, a `LongLine` for one beyond the limit; raises `UserError` with byte offset, line and a mend when its bytes are not `encoding`."
+    """Yield the lines of `path`, a `LongLine` for one beyond the limit.
+
+    Raises `UserError` with byte offset, line and a mend when its bytes are not `encoding`."""
     try:
         codec = _check_text(path, name, encoding)
-        with open_bytes(path) as raw, io.TextIOWrapper(raw, encoding=codec, newline=newline) as file: yield from _bounded(file)
+        with open_bytes(path) as raw, io.TextIOWrapper(raw, encoding=codec, newline=newline) as file:
+            yield from _bounded(file)
     except UnicodeError: raise _bad_bytes(path, name, codec.removesuffix('-sig')) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile): raise UserError(f"{name} is no complete gzip file: copy it again, or unpack it first") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{name} is no complete gzip file: copy it again, or unpack it first") from None
