@@ -41,12 +41,14 @@ def _below(folder:Path)->list[tuple[Path, str]]:
 def source_path(
     source, # a path or a pattern
 )->Path: # with ~ expanded
-    "Return `source` as a path; raises `UserError` for an empty one, which would mean the working folder, and for a text."
-    if not str(source).strip(): raise UserError("no data was named: give the path of a file or a folder, or a sample:// name")
+    "Return `source` as a path; raises `UserError` for a text, and for '', which would mean the working folder."
+    if not str(source).strip():
+        raise UserError("no data was named: give the path of a file or a folder, or a sample:// name")
     if '\0' in str(source): raise UserError("this path holds a NUL character: give the path of a file")
     try: path = Path(str(source)).expanduser(); path.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"this path of {len(str(source)):,} characters cannot be opened ({getattr(error, 'strerror', None) or error}): give the path of a file") from None
+        raise UserError(f"this path of {len(str(source)):,} characters cannot be opened "
+                        f"({getattr(error, 'strerror', None) or error}): give the path of a file") from None
     return path
 
 # %% ../../nbs/10_data/00_files.ipynb #c88a12f0
@@ -60,11 +62,14 @@ def find_files(
     if path.is_file(): return [(path, path.name)]
     if path.is_dir():
         found = [(p, n) for p, n in _below(path) if format or _readable(p)]
-        if not found: raise UserError(f"the folder {path} holds no file that can be read: put {', '.join(formats)} files there")
+        if not found:
+            raise UserError(f"the folder {path} holds no file that can be read: put {', '.join(formats)} files there")
         return found
     base = next(p for p in (path, *path.parents) if not glob.has_magic(str(p)))
     found = [Path(p) for p in sorted(glob.glob(str(path), recursive=True)) if Path(p).is_file()]
-    if not found: raise UserError(f"there is no file, folder or pattern match at {path}: check the path (it is read from {Path.cwd()})")
+    if not found:
+        raise UserError(f"there is no file, folder or pattern match at {path}: "
+                        f"check the path (it is read from {Path.cwd()})")
     return [(p, p.relative_to(base).as_posix()) for p in found]
 
 # %% ../../nbs/10_data/00_files.ipynb #c2ad4c23
@@ -72,7 +77,9 @@ def skipped_files(
     source,        # what was given to `find_files`
     format:str='', # likewise
 )->list[str]: # relative names
-    "Return the files of the folder `source` that are not read, because nothing tells their format; papers and hidden files are no data."
+    """Return the files of the folder `source` that are not read, because nothing tells their format.
+
+    Papers and hidden files are no data."""
     path = source_path(source)
     return [n for p, n in _below(path) if not format and not _readable(p)] if path.is_dir() else []
 
@@ -83,7 +90,9 @@ def file_format(
 )->str: # one of `formats`
     "Return the format of `path`; raises `UserError` when its ending says nothing."
     found = format or _suffixes.get(_ending(path), '')
-    if not found: raise UserError(f"{path.name}: cannot tell the format from the ending {path.suffix!r}; say format= one of {', '.join(formats)}")
+    if not found:
+        raise UserError(f"{path.name}: cannot tell the format from the ending {path.suffix!r}; "
+                        f"say format= one of {', '.join(formats)}")
     return found
 
 # %% ../../nbs/10_data/00_files.ipynb #7ad50080
@@ -112,8 +121,10 @@ def jsonl_records(path:Path, name:str, encoding:str='utf-8'):
         if isinstance(line, LongLine): yield Record(row, reason=line.reason, raw=line); continue
         if not line.strip(): yield Record(row, reason=blank); continue
         try: values = json.loads(line)
-        except json.JSONDecodeError as error: yield Record(row, reason=f'malformed JSON, column {error.colno}: {error.msg}', raw=line); continue
-        except (ValueError, RecursionError): yield Record(row, reason='JSON too deep or a number too long', raw=line); continue
+        except json.JSONDecodeError as error:
+            yield Record(row, reason=f'malformed JSON, column {error.colno}: {error.msg}', raw=line); continue
+        except (ValueError, RecursionError):
+            yield Record(row, reason='JSON too deep or a number too long', raw=line); continue
         if isinstance(values, dict): yield Record(row, values)
         else: yield Record(row, reason='a JSON line must be an object, {"text": …}', raw=line)
 
@@ -128,8 +139,8 @@ def _json_text(path:Path, name:str, encoding:str)->str:
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(f"{name} is no complete gzip file: copy it again, or unpack it first") from None
     if len(data) > longest_json:
-        raise UserError(f"{name} holds more than {longest_json // 10**6} MB of JSON: convert it to jsonl, one object a line, "
-                        f"which is read line by line")
+        raise UserError(f"{name} holds more than {longest_json // 10**6} MB of JSON: "
+                        "convert it to jsonl, one object a line, which is read line by line")
     try: return data.decode(codec)
     except UnicodeError: raise _bad_bytes(path, name, encoding) from None
 
@@ -140,12 +151,16 @@ def json_records(path:Path, name:str, encoding:str='utf-8'):
     text = _json_text(path, name, encoding)
     try: found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{name}, line {error.lineno}, column {error.colno}: malformed JSON: {error.msg}; {mend}") from None
-    except (ValueError, RecursionError): raise UserError(f"{name}: JSON too deep or a number too long; {mend}") from None
+        raise UserError(f"{name}, line {error.lineno}, column {error.colno}: "
+                        f"malformed JSON: {error.msg}; {mend}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{name}: JSON too deep or a number too long; {mend}") from None
     if not isinstance(found, list): raise UserError(f"{name} holds no JSON array: {mend}")
     for row, values in enumerate(found, 1):
         if isinstance(values, dict): yield Record(row, values)
-        else: yield Record(row, reason='an element of a JSON array must be an object, {"text": …}', raw=json.dumps(values))
+        else:
+            yield Record(row, reason='an element of a JSON array must be an object, {"text": …}',
+                         raw=json.dumps(values))
 
 # %% ../../nbs/10_data/00_files.ipynb #50a92f05
 def _delimiter(header:str)->str: return next((d for d in ',;\t|' if d in header), ',')
@@ -162,11 +177,12 @@ def _kept(lines, seen:list, open_quote):
 
 def _cells(path:Path, name:str, encoding:str, delimiter:str, quotes:bool):
     "Yield (line, cells, reason, raw) of a delimited file; delimiter '' takes the one in the first line."
-    csv.field_size_limit(2**31 - 1)  # the standard library's limit of 131,072 characters is process-wide and too small for articles
+    csv.field_size_limit(2**31 - 1)  # process-wide; the library's own 131,072 characters are too few for articles
     lines, seen, start = text_lines(path, name, encoding, newline='' if quotes else None), [], 1
     first = next(lines, '')
     def again(): yield first; yield from lines
-    def open_quote(): return UserError(f"{name}, line {start}: a quote is opened and never closed; close it or double it")
+    def open_quote():
+        return UserError(f"{name}, line {start}: a quote is opened and never closed; close it or double it")
     reader = csv.reader(_kept(again(), seen, open_quote), delimiter=delimiter or _delimiter(first), strict=quotes,
                         quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE)
     while True:
@@ -187,17 +203,20 @@ def csv_records(path:Path, name:str, encoding:str='utf-8', delimiter:str='', col
         first, header, reason, _ = next(rows, (1, [''], '', ''))
         if reason: raise UserError(f"{name}, line {first}: no header can be read there: {reason}")
     header = [h.strip() for h in header]
-    if len(set(header) - {''}) < len([h for h in header if h]): raise UserError(f"{name}, line 1: a column name stands twice in the header; rename one")
+    if len(set(header) - {''}) < len([h for h in header if h]):
+        raise UserError(f"{name}, line 1: a column name stands twice in the header; rename one")
     for row, cells, reason, raw in rows:
         if not reason and not any(c.strip() for c in cells): yield Record(row, reason=blank)
         elif not reason and len(cells) != len(header):
-            yield Record(row, reason=f'{len(cells)} cells, {len(header)} expected', raw=json.dumps(cells, ensure_ascii=False))
+            yield Record(row, reason=f'{len(cells)} cells, {len(header)} expected',
+                         raw=json.dumps(cells, ensure_ascii=False))
         else: yield Record(row, {} if reason else {h: c for h, c in zip(header, cells) if h}, reason, raw)
 
 # %% ../../nbs/10_data/00_files.ipynb #55e181c9
 def _tsv_records(path:Path, name:str, encoding:str, columns:list|None):
     "Records of a tsv file, with quotes where they are used as in csv throughout."
-    try: quoted = len({len(cells) for _, cells, reason, _ in _cells(path, name, encoding, '\t', True) if reason or any(cells)}) < 2
+    rows = _cells(path, name, encoding, '\t', True)
+    try: quoted = len({len(cells) for _, cells, reason, _ in rows if reason or any(cells)}) < 2
     except UserError: quoted = False
     return csv_records(path, name, encoding, '\t', columns, quotes=quoted)
 
@@ -211,10 +230,13 @@ def _parquet_records(path:Path, name:str):
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 for values in batch.to_pylist(): row += 1; yield Record(row, values)
-    except (ArrowException, OSError) as error: raise UserError(f"{name} is not a parquet file that can be read ({' '.join(str(error).split())[:80]}): export it again") from None
+    except (ArrowException, OSError) as error:
+        raise UserError(f"{name} is not a parquet file that can be read ({' '.join(str(error).split())[:80]}): "
+                        "export it again") from None
 
 # %% ../../nbs/10_data/00_files.ipynb #eb53dd6f
-_elsewhere = dict(md='documents:markdown_records', html='documents:html_records', mbox='mail:mbox_records', eml='mail:eml_records')
+_elsewhere = dict(md='documents:markdown_records', html='documents:html_records',
+                  mbox='mail:mbox_records', eml='mail:eml_records')
 
 def _reader(format:str):
     "The function that reads a format whose room is built on this one."
@@ -229,7 +251,8 @@ def _stream(path:Path, name:str, format:str, encoding:str, columns:list|None, un
     if format == 'parquet': return _parquet_records(path, name)
     if format in ('md', 'html'): return _reader(format)(path, name, encoding, unit)
     if format in _elsewhere: return _reader(format)(path, name)
-    return csv_records(path, name, encoding, '\t', columns, quotes=False) if columns else txt_records(path, name, encoding)
+    if columns: return csv_records(path, name, encoding, '\t', columns, quotes=False)
+    return txt_records(path, name, encoding)
 
 # %% ../../nbs/10_data/00_files.ipynb #22bf404b
 def records(
@@ -247,4 +270,5 @@ def records(
     try:
         if not path.stat().st_size: raise UserError(f"{name} is empty: take it out or fill it")
         yield from _stream(path, name, format, encoding, columns, unit)
-    except OSError as error: raise UserError(f"{name} cannot be read: {error.strerror or error}; check its rights") from None
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror or error}; check its rights") from None
