@@ -18,8 +18,8 @@ from .files import Record
 
 # %% ../../nbs/10_data/05_databases.ipynb #4f1a7ac8
 _hidden = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/|(\$\w*\$).*?\1", re.DOTALL)
-_changing = re.compile(r'\b(insert|update|delete|merge|replace\s+into|into|create|alter|drop|truncate|grant|revoke|call|copy|attach|pragma|'
-                       r'set|lock|vacuum)\b', re.IGNORECASE)
+_changing = re.compile(r'\b(insert|update|delete|merge|replace\s+into|into|create|alter|drop|truncate|grant|revoke|'
+                       r'call|copy|attach|pragma|set|lock|vacuum)\b', re.IGNORECASE)
 
 def check_query(
     query:str, # SQL
@@ -28,10 +28,13 @@ def check_query(
     plain = _hidden.sub("''", query).strip().rstrip('; \n\t')
     first = plain.lstrip('( \n\t').split(None, 1)[0].lower() if plain.lstrip('( \n\t') else ''
     if first not in ('select', 'with', 'values', 'table'):
-        raise UserError(f"the query begins with {first[:20] or 'nothing'!r}: give one SELECT, since a source is read and never changed")
+        raise UserError(f"the query begins with {first[:20] or 'nothing'!r}: "
+                        "give one SELECT, since a source is read and never changed")
     if ';' in plain: raise UserError("the query holds more than one statement: give one SELECT")
     found = _changing.search(re.sub(r'\bfor\s+update\b|\breplace\s*\(', '', plain, flags=re.IGNORECASE))
-    if found: raise UserError(f"the query holds {found[0].upper()}, which may change the database: give one SELECT (put a column of that name in quotation marks)")
+    if found:
+        raise UserError(f"the query holds {found[0].upper()}, which may change the database: "
+                        "give one SELECT (put a column of that name in quotation marks)")
     return query.strip().rstrip('; \n\t')
 
 # %% ../../nbs/10_data/05_databases.ipynb #2daa1f71
@@ -41,11 +44,16 @@ def _address(url:str):
     from sqlalchemy.exc import ArgumentError
     kind, _, name = url.partition(':')
     if kind == 'env': url = os.environ.get(name, '')
-    if not url: raise UserError(f"the environment variable {name} holds no database address: set it to dialect://user:password@host/database")
+    if not url:
+        raise UserError(f"the environment variable {name} holds no database address: "
+                        "set it to dialect://user:password@host/database")
     try: address = make_url(url)
-    except (ArgumentError, ValueError): raise UserError("the database address cannot be read: write dialect://user@host/database, as SQLAlchemy does") from None
+    except (ArgumentError, ValueError):
+        raise UserError("the database address cannot be read: "
+                        "write dialect://user@host/database, as SQLAlchemy does") from None
     if address.get_backend_name() == 'sqlite' and not Path(address.database or '').is_file():
-        raise UserError(f"there is no SQLite database at {address.database or 'memory'}: check the path behind sqlite:///")
+        raise UserError(f"there is no SQLite database at {address.database or 'memory'}: "
+                        "check the path behind sqlite:///")
     return address
 
 def database_name(
@@ -91,7 +99,8 @@ def _engine(address):
     from sqlalchemy.pool import NullPool
     try: return _read_only(create_engine(address, poolclass=NullPool, hide_parameters=True))
     except (NoSuchModuleError, ImportError, ArgumentError) as error:
-        raise UserError(f"no driver for {address.drivername} is installed ({str(error)[:80]}): install it, for PostgreSQL `pip install enterprise_lm[server]`") from None
+        raise UserError(f"no driver for {address.drivername} is installed ({str(error)[:80]}): "
+                        "install it, for PostgreSQL `pip install enterprise_lm[server]`") from None
 
 def sql_records(
     url:str,   # any SQLAlchemy address, or env:NAME where NAME holds one
@@ -104,13 +113,19 @@ def sql_records(
     query, address, row = check_query(query), _address(url), 0
     try:
         with _engine(address).connect() as connection:
-            result = connection.execution_options(stream_results=True, yield_per=1000, no_parameters=True).exec_driver_sql(query)
+            streamed = dict(stream_results=True, yield_per=1000, no_parameters=True)
+            result = connection.execution_options(**streamed).exec_driver_sql(query)
             names = list(result.keys())
-            if len(set(names)) < len(names): raise UserError(f"the query gives two columns the same name among {', '.join(names)}: rename one with AS")
+            if len(set(names)) < len(names):
+                raise UserError(f"the query gives two columns the same name among {', '.join(names)}: "
+                                "rename one with AS")
             for values in result: row += 1; yield Record(row, {n: _plain(v) for n, v in zip(names, values)})
     except SQLAlchemyError as error:
-        if row: raise WorkError(f"the database was lost after row {row} ({_complaint(error, address)}): run it again") from None
-        raise UserError(f"{database_name(url)} does not answer this query: {_complaint(error, address)}; check address, rights and query") from None
+        if row:
+            raise WorkError(f"the database was lost after row {row} ({_complaint(error, address)}): "
+                            "run it again") from None
+        raise UserError(f"{database_name(url)} does not answer this query: {_complaint(error, address)}; "
+                        "check address, rights and query") from None
 
 # %% ../../nbs/10_data/05_databases.ipynb #d945c26a
 _sql = ('sqlite', 'postgresql', 'mysql', 'mariadb', 'oracle', 'mssql')
@@ -126,7 +141,8 @@ def split_source(
 )->tuple[str, str]: # (address, query)
     "Return address and query of a source; raises `UserError` when there is no query."
     url, _, query = source.partition('#')
-    if not query.strip(): raise UserError(f"no query stands behind {database_name(url)}: write the address, then # and one SELECT")
+    if not query.strip():
+        raise UserError(f"no query stands behind {database_name(url)}: write the address, then # and one SELECT")
     return url, query
 
 # %% ../../nbs/10_data/05_databases.ipynb #1e4e0f2a
@@ -138,10 +154,12 @@ def hub_source(
     "Return the parts of a hub address; raises `UserError` for what is none."
     parts = urlsplit(source)
     found, options = _hub.fullmatch((parts.netloc + parts.path).strip('/')), dict(parse_qsl(parts.query))
-    if parts.scheme != 'hub' or not found: raise UserError(f"{source[:80]!r} names no data set: write hub://owner/name, hub://owner/name:config/split")
+    if parts.scheme != 'hub' or not found:
+        raise UserError(f"{source[:80]!r} names no data set: write hub://owner/name, hub://owner/name:config/split")
+    known = ['config', 'split', 'revision']
     for option in options:
-        if option not in ('config', 'split', 'revision'): raise unknown('option', option, ['config', 'split', 'revision'], source[:80])
-    return {key: options.get(key) or found.groupdict().get(key) or '' for key in ('name', 'config', 'split', 'revision')}
+        if option not in known: raise unknown('option', option, known, source[:80])
+    return {key: options.get(key) or found.groupdict().get(key) or '' for key in ('name', *known)}
 
 # %% ../../nbs/10_data/05_databases.ipynb #9db20cd8
 def _dataset_records(rows)->Iterator[Record]:
@@ -160,8 +178,10 @@ def saved_dataset(
     from datasets import DatasetDict, load_from_disk
     try: found = load_from_disk(str(folder))
     except Exception as error:  # Arrow, JSON and file errors of several libraries
-        raise UserError(f"{Path(folder).name} is no data set that can be read ({' '.join(str(error).split())[:80]}): save it again with save_to_disk") from None
-    return [(s, _dataset_records(d)) for s, d in sorted(found.items())] if isinstance(found, DatasetDict) else [('', _dataset_records(found))]
+        raise UserError(f"{Path(folder).name} is no data set that can be read ({' '.join(str(error).split())[:80]}): "
+                        "save it again with save_to_disk") from None
+    splits = sorted(found.items()) if isinstance(found, DatasetDict) else [('', found)]
+    return [(split, _dataset_records(rows)) for split, rows in splits]
 
 # %% ../../nbs/10_data/05_databases.ipynb #8260376e
 def hub_records(
@@ -171,10 +191,13 @@ def hub_records(
     wanted = hub_source(source)
     from datasets import load_dataset
     try:
-        found = load_dataset(wanted['name'], wanted['config'] or None, split=wanted['split'] or None, revision=wanted['revision'] or None, streaming=True)
+        found = load_dataset(wanted['name'], wanted['config'] or None, split=wanted['split'] or None,
+                             revision=wanted['revision'] or None, streaming=True)
     except Exception as error:  # the hub's own errors, of several libraries
-        offline = isinstance(error, OSError) or 'ffline' in str(error)
-        mend = 'the hub cannot be reached from here; save it elsewhere with save_to_disk and give the folder' if offline else 'check name, config and split'
-        raise UserError(f"the data set {wanted['name']} cannot be opened ({' '.join(str(error).split())[:80]}): {mend}") from None
+        mend = 'check name, config and split'
+        if isinstance(error, OSError) or 'ffline' in str(error):
+            mend = 'the hub cannot be reached from here; save it elsewhere with save_to_disk and give the folder'
+        raise UserError(f"the data set {wanted['name']} cannot be opened ({' '.join(str(error).split())[:80]}): "
+                        f"{mend}") from None
     if wanted['split']: return [(wanted['split'], _dataset_records(found))]
     return [(split, _dataset_records(rows)) for split, rows in sorted(found.items())]
