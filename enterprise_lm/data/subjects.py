@@ -31,19 +31,27 @@ def _make_key(path:Path):
 def _read_key(path:Path, what:str)->str:
     try: return path.read_text(encoding='utf-8').strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the privacy key cannot be read from {what}: {getattr(error, 'strerror', None) or 'it is not text'}; mend [privacy] key in settings.ini") from None
+        raise UserError(f"the privacy key cannot be read from {what}: "
+                        f"{getattr(error, 'strerror', None) or 'it is not text'}; "
+                        "mend [privacy] key in settings.ini") from None
 
 def key(
     settings=None, # Settings; those of the working folder when None
 )->bytes: # the workspace's key
-    "Return the key of pseudonyms, made on first use; raises `UserError` when the place that `[privacy] key` names holds none."
+    """Return the key of pseudonyms, made on first use.
+
+    Raises `UserError` when the place that `[privacy] key` names holds none."""
     settings = settings or get_settings()
     kind, _, place = settings.privacy.key.partition(':')
     if kind == 'env': found = os.environ.get(place, '').strip()
     elif kind == 'file': found = _read_key(settings.root/Path(place).expanduser(), f'the file {place}')
-    elif kind: raise UserError("[privacy] key must name where the key is, env:NAME or file:PATH; a key itself never stands in settings.ini")
+    elif kind:
+        raise UserError("[privacy] key must name where the key is, env:NAME or file:PATH; "
+                        "a key itself never stands in settings.ini")
     else: found = _own_key(settings.home/'keys'/'privacy.key')
-    if len(found) < 16: raise UserError(f"the privacy key in {settings.privacy.key or 'keys/privacy.key'} is missing or shorter than 16 characters: put at least 16 there, such as the output of `openssl rand -hex 32`")
+    if len(found) < 16:
+        raise UserError(f"the privacy key in {settings.privacy.key or 'keys/privacy.key'} is missing or shorter than "
+                        "16 characters: put at least 16 there, such as the output of `openssl rand -hex 32`")
     return found.encode()
 
 # %% ../../nbs/10_data/09_subjects.ipynb #ebcebafe
@@ -51,14 +59,18 @@ def _own_key(path:Path)->str:
     "The workspace's own key, made on first use."
     try:
         if not path.exists(): _make_key(path)
-    except OSError as error: raise WorkError(f"cannot make the privacy key {path}: {error.strerror}; make room or rights there, or set [privacy] key") from None
+    except OSError as error:
+        raise WorkError(f"cannot make the privacy key {path}: {error.strerror}; "
+                        "make room or rights there, or set [privacy] key") from None
     return _read_key(path, f'{path}')
 
 # %% ../../nbs/10_data/09_subjects.ipynb #52437eed
 def settings_of(
     root=None, # folder of artifacts; None: the working folder's workspace
 ): # Settings
-    "Return the settings of the workspace whose folder of artifacts is `root`; those of the working folder when it is none's."
+    """Return the settings of the workspace whose folder of artifacts is `root`.
+
+    When it is none's, those of the working folder."""
     here = get_settings()
     if root is None: return here
     root = Path(root).resolve()
@@ -127,7 +139,8 @@ def note_erased(
     if mark in erased_subjects(settings): return
     settings.home.mkdir(parents=True, exist_ok=True)
     line = f'{mark} {datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}\n'
-    with open(_erased_file(settings), 'a', encoding='utf-8') as file: file.write(line); file.flush(); os.fsync(file.fileno())
+    with open(_erased_file(settings), 'a', encoding='utf-8') as file:
+        file.write(line); file.flush(); os.fsync(file.fileno())
 
 def erased_since(
     mark:str,      # of a person
