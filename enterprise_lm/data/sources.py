@@ -13,7 +13,8 @@ from pathlib import Path
 from ..core.artifact import canonical, data_digest, file_digest, load, path_digest
 from ..core.errors import UserError, unknown
 from ..core.progress import track
-from .databases import database_name, hub_records, hub_source, is_sql, saved_dataset, split_source, sql_records
+from .databases import (database_name, hub_records, hub_source, is_sql, saved_dataset, split_source,
+                                          sql_records)
 from .docstrings import docstring_files
 from .files import Record, find_files, records, skipped_files, source_path
 from .samples import is_sample, sample_records
@@ -22,7 +23,8 @@ from .subjects import erased_subjects, record_subjects, subject_marker
 # %% ../../nbs/10_data/11_sources.ipynb #cd86b5db
 class _Counted:
     "Records that pass by, and the digest of their values: that of the list of them as canonical JSON."
-    def __init__(self, stream:Iterable, first=()): self.stream, self.first, self.found, self.begun = stream, first, '', False
+    def __init__(self, stream:Iterable, first=()):
+        self.stream, self.first, self.found, self.begun = stream, first, '', False
 
     def __iter__(self)->Iterator[Record]:
         if self.begun: raise UserError("these records were read already: open the source again")
@@ -34,7 +36,9 @@ class _Counted:
         digest.update(b']'); self.found = digest.hexdigest()
 
     def digest(self)->str:
-        if not self.found: raise UserError("the digest of rows that have no file is known when all of them were read: ask for it afterwards")
+        if not self.found:
+            raise UserError("the digest of rows that have no file is known when all of them were read: "
+                            "ask for it afterwards")
         return self.found
 
 # %% ../../nbs/10_data/11_sources.ipynb #9c66d916
@@ -42,7 +46,7 @@ class _Counted:
 class Opened:
     "One file, table or list of rows, ready to be read once."
     name:str                          # the same on every machine
-    digest:str|Callable = field(repr=False) # sha256 of its bytes or values; a function where it is known after reading only
+    digest:str|Callable = field(repr=False) # sha256 of bytes or values; a function where known after reading
     records:Iterable[Record] = field(repr=False)
     notes:list[str] = field(default_factory=list) # what a reader of the data should know
 
@@ -53,7 +57,9 @@ class Opened:
 def _numbered(rows:Iterable)->Iterator[Record]:
     "Records of rows in memory."
     for number, values in enumerate(rows, 1):
-        if not isinstance(values, Mapping): raise UserError(f"row {number} of the data is a {type(values).__name__}: give a path, or rows such as {{'text': …, 'label': …}}")
+        if not isinstance(values, Mapping):
+            raise UserError(f"row {number} of the data is a {type(values).__name__}: "
+                            f"give a path, or rows such as {{'text': …, 'label': …}}")
         yield Record(number, {str(name): value for name, value in values.items()})
 
 def _open_stream(name:str, stream:Iterable[Record], first=(), notes=())->Opened:
@@ -73,13 +79,16 @@ def _arrow_records(path:Path)->Iterator[Record]:
 def _open_corpus(path:Path, side:str)->list[Opened]:
     "The splits of a corpus artifact, or the one called `side`."
     corpus = load(path, 'corpus')
-    splits = {f.removesuffix('.arrow'): digest for f, digest in corpus.files.items() if f.endswith('.arrow') and '/' not in f}
+    splits = {f.removesuffix('.arrow'): digest for f, digest in corpus.files.items()
+              if f.endswith('.arrow') and '/' not in f}
     if side and side not in splits: raise unknown('split', side, splits, corpus.name)
-    return [Opened(f'{corpus.name}/{s}', splits[s], _arrow_records(corpus.file(f'{s}.arrow'))) for s in splits if side in ('', s)]
+    return [Opened(f'{corpus.name}/{s}', splits[s], _arrow_records(corpus.file(f'{s}.arrow')))
+            for s in splits if side in ('', s)]
 
 # %% ../../nbs/10_data/11_sources.ipynb #b38bc573
 def _open_sql(url:str, query:str)->list[Opened]:
-    unordered = 'the query has no ORDER BY: its rows may come in another order next time, and then row numbers and digest differ'
+    unordered = ('the query has no ORDER BY: its rows may come in another order next time, '
+                 'and then row numbers and digest differ')
     notes = [] if 'order by' in query.lower() else [unordered]
     return [_open_stream(f'{database_name(url)}#{data_digest(query)[:8]}', sql_records(url, query), [query], notes)]
 
@@ -90,7 +99,8 @@ def _open_hub(source:str)->list[Opened]:
 def _open_saved(path:Path)->list[Opened]:
     "The splits of a folder that the library `datasets` saved."
     digest = path_digest(path)
-    return [Opened(f'{path.name}/{split}'.rstrip('/'), data_digest([digest, split]), rows) for split, rows in saved_dataset(path)]
+    return [Opened(f'{path.name}/{split}'.rstrip('/'), data_digest([digest, split]), rows)
+            for split, rows in saved_dataset(path)]
 
 # %% ../../nbs/10_data/11_sources.ipynb #d518962e
 _slow = 20_000_000  # bytes that take more than a moment
@@ -101,7 +111,8 @@ def _open_file(path:Path, name:str, **options)->Opened:
 
 def _open_files(source, format:str, **options)->list[Opened]:
     "The files behind a path, a folder or a pattern."
-    opened, skipped = [_open_file(p, n, format=format, **options) for p, n in find_files(source, format)], skipped_files(source, format)
+    opened = [_open_file(p, n, format=format, **options) for p, n in find_files(source, format)]
+    skipped = skipped_files(source, format)
     more = f' and {len(skipped) - 5} more' if len(skipped) > 5 else ''
     if skipped: opened[0].notes.append(f"not read, since nothing tells their format: {', '.join(skipped[:5])}{more}")
     return opened
@@ -130,17 +141,19 @@ def _without_erased(opened:Opened, settings)->Opened:
 # %% ../../nbs/10_data/11_sources.ipynb #ebeda3aa
 def _named(source:str)->list[Opened]|None:
     "What a word with :// stands for; None for a path."
-    if is_sample(source): return [Opened(n, data_digest([r.values for r in rows]), rows) for n, rows in sample_records(source)]
+    if is_sample(source):
+        return [Opened(n, data_digest([r.values for r in rows]), rows) for n, rows in sample_records(source)]
     if is_sql(source): return _open_sql(*split_source(source))
     if source.startswith('hub://'): return _open_hub(source)
-    if source.startswith('docstrings://'): return [Opened(n, file_digest(p), rows) for p, n, rows in docstring_files(source)]
+    if source.startswith('docstrings://'):
+        return [Opened(n, file_digest(p), rows) for p, n, rows in docstring_files(source)]
     scheme = source.partition('://')[0]
     if scheme.isidentifier() and '://' in source and not source_path(source).exists():
         raise UserError(f"a source cannot begin with {scheme}://: save the page or table to a file and give its path, "
                         "or use sample://, hub://, docstrings:// or a database address")
 
 def open_sources(
-    source,                 # a path, a pattern, a corpus (or path#split), sample://…, hub://…, docstrings://…, 'sqlite:///…#SELECT …', rows, or a list
+    source,                 # a path, a pattern, a corpus (or path#split), an address, rows, or a list
     format:str='',          # of files; '' goes by each file's ending
     encoding:str='utf-8',   # of text files
     columns:list|None=None, # names of the cells of a csv, tsv or txt file without a header
@@ -149,7 +162,9 @@ def open_sources(
     settings=None,          # Settings of the workspace that reads; those of the working folder when None
     everybody:bool=False,   # rows of persons who were erased too
 )->list[Opened]: # one for each file, table or list of rows
-    "Return `source` opened; raises `UserError` when there is nothing that can be read."
+    """Return `source` opened; raises `UserError` when there is nothing that can be read.
+
+    An address is sample://…, hub://…, docstrings://… or 'sqlite:///…#SELECT …'."""
     opened = _open(source, query, format=format, encoding=encoding, columns=columns, unit=unit)
     return opened if everybody else [_without_erased(o, settings) for o in opened]
 
@@ -157,6 +172,8 @@ def _open(source, query:str='', **options)->list[Opened]:
     if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
         return [opened for s in source for opened in _open(s, **options)]
     if query and isinstance(source, str): return _open_sql(source, query)
-    if isinstance(source, str | Path): return isinstance(source, str) and _named(source) or _open_path(source, **options)
-    if not isinstance(source, Iterable) or isinstance(source, bytes): raise UserError(f"data is a {type(source).__name__}: give a path, a sample:// name or rows")
+    if isinstance(source, str | Path):
+        return isinstance(source, str) and _named(source) or _open_path(source, **options)
+    if not isinstance(source, Iterable) or isinstance(source, bytes):
+        raise UserError(f"data is a {type(source).__name__}: give a path, a sample:// name or rows")
     return [_open_stream('rows', _numbered(source))]
