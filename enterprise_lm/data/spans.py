@@ -16,10 +16,12 @@ from ..core.errors import UserError, unknown
 personal_types = dict(
     PERSON='name of a person', ADDRESS='street address', ORGANISATION='company or institution', LOCATION='place',
     EMAIL='e-mail address', PHONE='telephone number', ID_NUMBER='resident or national identity number',
-    CREDIT_CODE='unified social credit code', CARD_NUMBER='payment card', IBAN='bank account (IBAN)', SSN='US social security number',
-    PASSPORT='passport number', DRIVING_LICENCE='driving licence number', PLATE='vehicle plate', IP_ADDRESS='network address',
+    CREDIT_CODE='unified social credit code', CARD_NUMBER='payment card', IBAN='bank account (IBAN)',
+    SSN='US social security number', PASSPORT='passport number', DRIVING_LICENCE='driving licence number',
+    PLATE='vehicle plate', IP_ADDRESS='network address',
     MAC_ADDRESS='hardware address', URL_CREDENTIALS='URL that holds a password', SECRET='key, token or password',
-    DATE_OF_BIRTH='date of birth', AGE='age', USERNAME='user name', WECHAT_ID='WeChat id', QQ_ID='QQ number', COORDINATES='position on the map')
+    DATE_OF_BIRTH='date of birth', AGE='age', USERNAME='user name', WECHAT_ID='WeChat id', QQ_ID='QQ number',
+    COORDINATES='position on the map')
 
 # %% ../../nbs/10_data/12_spans.ipynb #c54d7363
 optional_types = dict(AMOUNT='amount of money', DATE='date', URL='web address', ORDER_NUMBER='order number')
@@ -49,8 +51,9 @@ class Span:
 
 # %% ../../nbs/10_data/12_spans.ipynb #5bcc0893
 _order = {t: i for i, t in enumerate(
-    '''URL_CREDENTIALS SECRET EMAIL IBAN ID_NUMBER CREDIT_CODE CARD_NUMBER SSN DATE_OF_BIRTH IP_ADDRESS MAC_ADDRESS COORDINATES PHONE PASSPORT
-    DRIVING_LICENCE PLATE WECHAT_ID QQ_ID USERNAME ADDRESS PERSON ORGANISATION LOCATION AGE ORDER_NUMBER AMOUNT DATE URL'''.split())}
+    '''URL_CREDENTIALS SECRET EMAIL IBAN ID_NUMBER CREDIT_CODE CARD_NUMBER SSN DATE_OF_BIRTH IP_ADDRESS MAC_ADDRESS
+    COORDINATES PHONE PASSPORT DRIVING_LICENCE PLATE WECHAT_ID QQ_ID USERNAME ADDRESS PERSON ORGANISATION LOCATION AGE
+    ORDER_NUMBER AMOUNT DATE URL'''.split())}
 
 def _strength(span:Span): return -span.score, _order.get(span.type, 99), span.start - span.end, span.start, span.rule
 
@@ -74,7 +77,9 @@ def replace_spans(
     "Return `text` with `replacements` in the place of `spans`; what lies outside stays as it is."
     pieces, place = [], 0
     for span, new in zip(spans, replacements, strict=True):
-        if span.start < place or span.end > len(text): raise UserError(f"the finding from {span.start} to {span.end} overlaps another or leaves the text of {len(text)} characters: sort findings and merge them first")
+        if span.start < place or span.end > len(text):
+            raise UserError(f"the finding from {span.start} to {span.end} overlaps another or leaves the text of "
+                            f"{len(text)} characters: sort findings and merge them first")
         pieces += text[place:span.start], new; place = span.end
     return ''.join(pieces) + text[place:]
 
@@ -89,10 +94,13 @@ class Highlight:
     spans:tuple = field(repr=False) # its findings, in order, without overlap
 
     def _repr_html_(self)->str:
-        marks = [f'<mark title="{html.escape(s.rule)} {s.score:.2f}" style="{_style.format(_colours[_order.get(s.type, 0) % 8])}">'
-                 f'{html.escape(self.text[s.start:s.end])}<sub>&nbsp;{html.escape(s.type)}</sub></mark>' for s in self.spans]
+        marks = [f'<mark title="{html.escape(s.rule)} {s.score:.2f}" '
+                 f'style="{_style.format(_colours[_order.get(s.type, 0) % 8])}">'
+                 f'{html.escape(self.text[s.start:s.end])}<sub>&nbsp;{html.escape(s.type)}</sub></mark>'
+                 for s in self.spans]
         parts = (html.escape(self.text[a:b]) for a, b in self._gaps())
-        return '<div style="line-height:2;white-space:pre-wrap">' + ''.join(p + m for p, m in zip(parts, [*marks, ''])) + '</div>'
+        marked = ''.join(p + m for p, m in zip(parts, [*marks, '']))
+        return f'<div style="line-height:2;white-space:pre-wrap">{marked}</div>'
 
     def _gaps(self):
         return zip([0, *(s.end for s in self.spans)], [*(s.start for s in self.spans), len(self.text)])
