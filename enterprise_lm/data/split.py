@@ -87,7 +87,9 @@ def _fill(name:str, strata:list, sides:list, largest:str):
     for place, (stratum, side) in enumerate(zip(strata, sides)):
         if side == largest: spare[stratum].append(place)
     most = max(spare.values(), key=len, default=[])
-    if len(most) < 2: raise UserError(f"no row is left for {name}: every label has one text only; give more text, or a file for {name}=")
+    if len(most) < 2:
+        raise UserError(f"no row is left for {name}: every label has one text only; "
+                        f"give more text, or a file for {name}=")
     sides[most[-1]] = name
 
 # %% ../../nbs/10_data/40_split.ipynb #080e3284
@@ -136,9 +138,14 @@ def deal(
     units, wanted = _units(texts, groups) if len(texts) else np.zeros(0, np.int64), [n for n in ratios if ratios[n] > 0]
     sizes = np.bincount(units)
     if len(sizes) < len(wanted):
-        raise UserError(f"too few different texts or groups ({len(sizes)}) to split into {', '.join(wanted)}: give more text, or files of their own for test= and validation=")
-    if moments is None: dealt, of_unit = _in_order(units, strata, orders); sides = _deal(sizes[dealt].tolist(), of_unit.tolist(), ratios)
-    else: dealt = _by_time(units, moments, orders); sides, of_unit = _cut(sizes[dealt].tolist(), ratios), np.zeros(len(sizes), int)
+        raise UserError(f"too few different texts or groups ({len(sizes)}) to split into {', '.join(wanted)}: "
+                        "give more text, or files of their own for test= and validation=")
+    if moments is None:
+        dealt, of_unit = _in_order(units, strata, orders)
+        sides = _deal(sizes[dealt].tolist(), of_unit.tolist(), ratios)
+    else:
+        dealt, of_unit = _by_time(units, moments, orders), np.zeros(len(sizes), int)
+        sides = _cut(sizes[dealt].tolist(), ratios)
     for name in wanted:
         if name not in sides: _fill(name, of_unit.tolist(), sides, wanted[0])
     codes = np.empty(len(sizes), np.int8)
@@ -155,7 +162,9 @@ def split(
     seed:int=42,                 # another seed, another split
     times:list|None=None,        # ISO 8601 times: the newest rows are the test, labels are not spread
 )->list[str]: # the side of each row
-    "Return 'train', 'validation' or 'test' for each row, whatever order the rows are in; raises `UserError` when a side would be empty."
+    """Return 'train', 'validation' or 'test' for each row, whatever order the rows are in.
+
+    Raises `UserError` when a side would be empty."""
     import numpy as np
     keys, none = [text_key(t) for t in texts], [''] * len(texts)
     orders = np.array([int(text_order(k, seed)[:16], 16) for k in keys], np.uint64)
@@ -175,6 +184,7 @@ def overlap(
     keys, groups = {text_key(t) for t in held}, set(held_groups or ()) - {None}
     found = []
     for i, text in enumerate(training):
-        if text_key(text) in keys and (not minimum_words or count_words(text) >= minimum_words): found.append((i, 'text'))
+        if text_key(text) in keys and (not minimum_words or count_words(text) >= minimum_words):
+            found.append((i, 'text'))
         elif training_groups and training_groups[i] in groups: found.append((i, 'group'))
     return found
