@@ -18,25 +18,27 @@ from .words import Segmenter
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #00a9ba37
 _groups = '''
-quick fast rapid speedy|quickly fast rapidly promptly|big large huge|small little tiny|begin start commence|began started
-end finish stop|help assist support|helped assisted|buy purchase|bought purchased|get receive obtain|got received obtained
-need require|needed required|want wish|ask enquire|show display|change alter modify|changed altered modified|fix repair mend
-fixed repaired mended|broken damaged defective faulty|wrong incorrect mistaken|right correct|correctly properly|problem issue trouble
-problems issues troubles|error fault mistake|answer reply response|replied responded answered|tell inform|told informed
-send dispatch ship|sent dispatched shipped|parcel package|parcels packages|delivery shipment|cost price|charge fee|fees charges
-money cash|cheap inexpensive|choose pick select|chosen picked selected|cancel revoke|delete remove erase|deleted removed erased
-allow permit|allowed permitted|permission authorisation|keep retain|whole entire|whole complete|also too|maybe perhaps possibly
-often frequently regularly|usually normally generally|now currently|soon shortly|again anew|still yet|really truly|very extremely
-really very|almost nearly|about approximately roughly|enough sufficient|happy glad pleased|angry annoyed upset|sad unhappy
-odd strange weird|easy simple|hard difficult|important essential|useful helpful|clear plain|new recent|old former
-use utilise|used utilised|using utilising|explain clarify|understand grasp|know understand|think believe|thought believed
-see notice|saw noticed|look glance|find locate|found located|check verify examine|checked verified examined|confirm verify
-happen occur|happened occurred|happens occurs|arrive come|arrived come|let allow|make create
-made created|give provide|given provided|add include|added included|try attempt|tried attempted|trying attempting|work function
-works functions|working functioning|reason cause|way method means|part piece|place spot location|kind type sort|amount sum
-picture photo image|message note|customer client|company firm business|job task|car vehicle
-information details|document paper|rule regulation|advice guidance|instructions directions|mail post|store shop|purchase order
-hello hi hey|thanks cheers|please kindly|yes yeah|okay fine|everybody everyone|somebody someone|anybody anyone|nobody no-one
+quick fast rapid speedy|quickly fast rapidly promptly|big large huge|small little tiny|begin start commence
+began started|end finish stop|help assist support|helped assisted|buy purchase|bought purchased|get receive obtain
+got received obtained|need require|needed required|want wish|ask enquire|show display|change alter modify
+changed altered modified|fix repair mend|fixed repaired mended|broken damaged defective faulty
+wrong incorrect mistaken|right correct|correctly properly|problem issue trouble|problems issues troubles
+error fault mistake|answer reply response|replied responded answered|tell inform|told informed|send dispatch ship
+sent dispatched shipped|parcel package|parcels packages|delivery shipment|cost price|charge fee|fees charges
+money cash|cheap inexpensive|choose pick select|chosen picked selected|cancel revoke|delete remove erase
+deleted removed erased|allow permit|allowed permitted|permission authorisation|keep retain|whole entire|whole complete
+also too|maybe perhaps possibly|often frequently regularly|usually normally generally|now currently|soon shortly
+again anew|still yet|really truly|very extremely|really very|almost nearly|about approximately roughly
+enough sufficient|happy glad pleased|angry annoyed upset|sad unhappy|odd strange weird|easy simple|hard difficult
+important essential|useful helpful|clear plain|new recent|old former|use utilise|used utilised|using utilising
+explain clarify|understand grasp|know understand|think believe|thought believed|see notice|saw noticed|look glance
+find locate|found located|check verify examine|checked verified examined|confirm verify|happen occur|happened occurred
+happens occurs|arrive come|arrived come|let allow|make create|made created|give provide|given provided|add include
+added included|try attempt|tried attempted|trying attempting|work function|works functions|working functioning
+reason cause|way method means|part piece|place spot location|kind type sort|amount sum|picture photo image
+message note|customer client|company firm business|job task|car vehicle|information details|document paper
+rule regulation|advice guidance|instructions directions|mail post|store shop|purchase order|hello hi hey|thanks cheers
+please kindly|yes yeah|okay fine|everybody everyone|somebody someone|anybody anyone|nobody no-one
 能否 可否 能不能 可不可以|怎么 如何 怎样|为什么 为何 为啥|什么时候 何时 啥时候|多久 多长时间|哪里 哪儿 何处|现在 目前 眼下|马上 立刻 立即 尽快
 已经 早已|一直 始终 老是|经常 常常 时常|有时 有时候|突然 忽然|大概 大约 差不多|可能 也许 或许|非常 十分 特别 很|真的 确实 的确|全部 所有
 或者 或是|因为 由于|所以 因此|但是 可是 不过|如果 要是 假如|虽然 尽管|然后 接着|另外 此外|请问 想问一下 问一下|谢谢 多谢 感谢|麻烦 劳烦
@@ -81,13 +83,19 @@ def read_synonyms(
     "Return the groups of a file; raises `UserError` that names the line of a group with fewer than two words."
     try: lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the synonym list {Path(path).name} cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'}): give a UTF-8 text file with a group of words a line") from None
+        raise UserError(f"the synonym list {Path(path).name} cannot be read "
+                        f"({getattr(error, 'strerror', None) or 'it is not UTF-8'}): "
+                        "give a UTF-8 text file with a group of words a line") from None
     groups = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith('#'): continue
         groups.append([w.strip() for w in re.split('[,，\t]', line) if w.strip()])
-        if len(groups[-1]) < 2: raise UserError(f"{Path(path).name}, line {number}: one word is no group; write two or more, separated by commas")
-    if not groups: raise UserError(f"the synonym list {Path(path).name} holds no group: write two words or more on a line, separated by commas")
+        if len(groups[-1]) < 2:
+            raise UserError(f"{Path(path).name}, line {number}: one word is no group; "
+                            "write two or more, separated by commas")
+    if not groups:
+        raise UserError(f"the synonym list {Path(path).name} holds no group: "
+                        "write two words or more on a line, separated by commas")
     return _from_groups(groups, Path(path).name)
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #79ee7565
@@ -100,7 +108,8 @@ def _pair_counts(rows:list[list[str]], place:dict, window:int):
         for gap in range(1, window + 1):
             for a, b in zip(ids, ids[gap:]):
                 if a >= 0 and b >= 0: left.append(a); right.append(b); weight.append((window + 1 - gap) / window)
-    half = sparse.coo_array((np.array(weight), (np.array(left, dtype=np.int64), np.array(right, dtype=np.int64))), shape=(len(place),) * 2).tocsr()
+    at = np.array(left, dtype=np.int64), np.array(right, dtype=np.int64)
+    half = sparse.coo_array((np.array(weight), at), shape=(len(place),) * 2).tocsr()
     return half + half.T
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #a0c4d0b1
@@ -129,7 +138,8 @@ class WordVectors:
     name = 'word vectors'
     def __init__(self, vocabulary:list[str], vectors:np.ndarray, segmenter:Segmenter=Segmenter(), minimum:float=.5):
         self.vocabulary, self.vectors, self.segmenter, self.minimum = vocabulary, vectors, segmenter, minimum
-        self.place, self.asked = {w: i for i, w in enumerate(vocabulary)}, {}  # answers are kept: a common word is asked for often
+        self.place = {w: i for i, w in enumerate(vocabulary)}
+        self.asked = {}  # answers are kept: a common word is asked for often
 
     @classmethod
     def learn(cls,
@@ -145,13 +155,16 @@ class WordVectors:
         rows = segmenter(texts)
         counts = Counter(w.lower() for row in rows for w in row)
         kept = [w for w, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))[:largest] if n >= minimum_count]
-        if len(kept) < 20: raise UserError(f"only {len(kept)} words occur {minimum_count} times or more: give more text, or a smaller minimum_count")
+        if len(kept) < 20:
+            raise UserError(f"only {len(kept)} words occur {minimum_count} times or more: "
+                            "give more text, or a smaller minimum_count")
         information = _positive_information(_pair_counts(rows, {w: i for i, w in enumerate(kept)}, window))
         return cls(kept, _reduce(information, dimensions), segmenter, minimum)
 
     def __len__(self): return len(self.vocabulary)
     def __call__(self, word:str, k:int=10)->list[str]:
-        if (word.lower(), k) not in self.asked: self.asked[word.lower(), k] = [w for w, near in self.nearest(word, k) if near >= self.minimum]
+        if (word.lower(), k) not in self.asked:
+            self.asked[word.lower(), k] = [w for w, near in self.nearest(word, k) if near >= self.minimum]
         return self.asked[word.lower(), k]
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #5a04291a
@@ -175,7 +188,8 @@ def save(self:WordVectors, folder):
     "Write the vectors into `folder`, the same bytes each time."
     from safetensors.numpy import save_file
     Path(folder).mkdir(parents=True, exist_ok=True)
-    about = dict(vocabulary=self.vocabulary, segmenter=[self.segmenter.name, self.segmenter.word_list], minimum=self.minimum)
+    about = dict(vocabulary=self.vocabulary, segmenter=[self.segmenter.name, self.segmenter.word_list],
+                 minimum=self.minimum)
     (Path(folder)/'words.json').write_text(json.dumps(about, ensure_ascii=False, indent=0) + '\n', encoding='utf-8')
     save_file(dict(vectors=self.vectors), Path(folder)/'vectors.safetensors')
 
@@ -183,6 +197,9 @@ def save(self:WordVectors, folder):
 def load(cls:WordVectors, folder):
     "Return the vectors that `save` wrote; raises `UserError` when the folder holds none."
     from safetensors.numpy import load_file
-    if not (Path(folder)/'words.json').is_file(): raise UserError(f"{folder} holds no word vectors: it has no words.json; give the folder that WordVectors.save wrote")
+    if not (Path(folder)/'words.json').is_file():
+        raise UserError(f"{folder} holds no word vectors: it has no words.json; "
+                        "give the folder that WordVectors.save wrote")
     about = json.loads((Path(folder)/'words.json').read_text(encoding='utf-8'))
-    return cls(about['vocabulary'], load_file(Path(folder)/'vectors.safetensors')['vectors'], Segmenter(*about['segmenter']), about['minimum'])
+    vectors = load_file(Path(folder)/'vectors.safetensors')['vectors']
+    return cls(about['vocabulary'], vectors, Segmenter(*about['segmenter']), about['minimum'])
