@@ -15,7 +15,8 @@ from .synonyms import own_synonyms
 from .words import Segmenter, spans
 
 # %% ../../nbs/10_data/81_edits.ipynb #32677c6f
-_negation = re.compile(r"not|no|never|none|nothing|nobody|nor|neither|without|hardly|cannot|dont|cant|wont|didnt|doesnt|isnt|\w*n['’]t|.*[不没未无勿别莫非否].*", re.IGNORECASE)
+_negation = re.compile(r"not|no|never|none|nothing|nobody|nor|neither|without|hardly|cannot|dont|cant|wont|didnt|"
+                       r"doesnt|isnt|\w*n['’]t|.*[不没未无勿别莫非否].*", re.IGNORECASE)
 
 def is_negation(
     word:str, # a word of either language
@@ -28,7 +29,8 @@ _parts = re.compile(r'\[[^\[\]\n]{1,40}\]|<[^<>\s]{1,60}>|\{[^{}\s]{1,60}\}|http
 
 def _protected(text:str)->list:
     "Matches of what no operator may change."
-    return [m for m in _parts.finditer(text) if m[0][0] in '[<{' or m[0].startswith(('http://', 'https://')) or any(c in '0123456789@' for c in m[0])]
+    marked = ('[', '<', '{', 'http://', 'https://')
+    return [m for m in _parts.finditer(text) if m[0].startswith(marked) or any(c in '0123456789@' for c in m[0])]
 
 def protected_parts(
     text:str, # any text
@@ -77,7 +79,9 @@ def check_rate(
     name:str,   # the operator, for the error
 ):
     "Raise `UserError` unless `rate` is a share above 0 and at most 1."
-    if not isinstance(rate, int | float) or not 0 < rate <= 1: raise UserError(f"{name} has rate {rate!r}: give the share of words to change, above 0 and at most 1, such as 0.1")
+    if not isinstance(rate, int | float) or not 0 < rate <= 1:
+        raise UserError(f"{name} has rate {rate!r}: give the share of words to change, "
+                        "above 0 and at most 1, such as 0.1")
 
 def how_many(rate:float, words:int)->int:
     "How many of `words` are changed: the share, at least one."
@@ -88,7 +92,8 @@ def _without(text:str, start:int, end:int)->tuple[int, int]:
     "The span to cut so that no double space is left, nor one before a comma."
     if not text[:start].strip(): end += len(re.match(r'[,，、]?\s*', text[end:])[0])
     elif text[start - 1] == ' ' and (end == len(text) or not text[end].isalnum()): return start - 1, end
-    return (start, end + 1) if end < len(text) and text[end] == ' ' and (not start or text[start - 1].isspace()) else (start, end)
+    space_after = end < len(text) and text[end] == ' '
+    return start, end + (space_after and (not start or text[start - 1].isspace()))
 
 def _joins(text:str, start:int, end:int)->bool:
     "Whether a cut would make one protected part of two: in 100元500元 the first 元 must stay."
@@ -158,7 +163,8 @@ class Insert:
 
     def __call__(self, text:str, random:Random)->str:
         source = self.synonyms or own_synonyms()
-        places, free, edits = _places(text, self.segmenter, lambda w: source(w, self.candidates)), open_spans(text, self.segmenter), {}
+        places = _places(text, self.segmenter, lambda w: source(w, self.candidates))
+        free, edits = open_spans(text, self.segmenter), {}
         for start, _, others in random.sample(places, min(how_many(self.rate, len(free)), len(places))):
             new, latin = random.choice(others), text[start].isascii()
             before = [a for a, _ in free if text[a].isascii() == latin and (not latin or text[:a].strip())]
@@ -185,7 +191,8 @@ class Swap:
     def __call__(self, text:str, random:Random)->str:
         places = open_spans(text, self.segmenter)
         new, latin = [text[a:b] for a, b in places], [text[a].isascii() for a, _ in places]
-        scripts = [kind for kind in ([i for i, l in enumerate(latin) if l], [i for i, l in enumerate(latin) if not l]) if len(kind) > 1]
+        kinds = ([i for i, l in enumerate(latin) if l == script] for script in (True, False))
+        scripts = [kind for kind in kinds if len(kind) > 1]
         for _ in range(how_many(self.rate, len(spans(text, self.segmenter))) if scripts else 0):
             i, j = random.sample(random.choice(scripts), 2)
             new[i], new[j] = new[j], new[i]
