@@ -16,26 +16,32 @@ from .edits import _protected, like, put_in
 
 # %% ../../nbs/10_data/83_counterfactual.ipynb #df23e10e
 _pairs = dict(
-    gender='''he she|himself herself|man woman|men women|boy girl|boys girls|gentleman lady|gentlemen ladies|mr mrs|sir madam|husband wife
-husbands wives|father mother|fathers mothers|dad mum|daddy mummy|son daughter|sons daughters|brother sister|brothers sisters|uncle aunt
-nephew niece|grandfather grandmother|grandpa grandma|grandson granddaughter|male female|males females|boyfriend girlfriend|groom bride
-widower widow|actor actress|waiter waitress|businessman businesswoman|chairman chairwoman|salesman saleswoman|policeman policewoman|king queen|kings queens
+    gender='''he she|himself herself|man woman|men women|boy girl|boys girls|gentleman lady|gentlemen ladies|mr mrs
+sir madam|husband wife|husbands wives|father mother|fathers mothers|dad mum|daddy mummy|son daughter|sons daughters
+brother sister|brothers sisters|uncle aunt|nephew niece|grandfather grandmother|grandpa grandma|grandson granddaughter
+male female|males females|boyfriend girlfriend|groom bride|widower widow|actor actress|waiter waitress
+businessman businesswoman|chairman chairwoman|salesman saleswoman|policeman policewoman|king queen|kings queens
 prince princess|fatherhood motherhood|paternity maternity|masculine feminine|guy gal|guys gals|lad lass
 他 她|他们 她们|先生 女士|男士 女士|男人 女人|男性 女性|男生 女生|男孩 女孩|男孩子 女孩子|男方 女方|男子 女子|男友 女友|男朋友 女朋友|丈夫 妻子|老公 老婆|爸爸 妈妈|父亲 母亲|爸 妈
 儿子 女儿|哥哥 姐姐|弟弟 妹妹|爷爷 奶奶|外公 外婆|叔叔 阿姨|舅舅 姨妈|兄弟 姐妹|小伙子 小姑娘|帅哥 美女|男 女|公公 婆婆|孙子 孙女|男童 女童|新郎 新娘|男装 女装|国王 女王|男神 女神|侄子 侄女''',
-    age='younger older|youngest oldest|youth elderly|teenager pensioner|teenagers pensioners\n年轻 年老|年轻人 老年人|青年 老年|小伙 老汉|年少 年迈',
-    religion='christian muslim jewish hindu buddhist|christians muslims jews hindus buddhists|church mosque synagogue temple|christianity islam judaism hinduism buddhism\n'
+    age='younger older|youngest oldest|youth elderly|teenager pensioner|teenagers pensioners\n'
+        '年轻 年老|年轻人 老年人|青年 老年|小伙 老汉|年少 年迈',
+    religion='christian muslim jewish hindu buddhist|christians muslims jews hindus buddhists|'
+             'church mosque synagogue temple|christianity islam judaism hinduism buddhism\n'
              '基督徒 穆斯林 佛教徒|基督教 伊斯兰教 佛教|教堂 清真寺 寺庙',
-    origin='american chinese german nigerian turkish indian mexican|americans chinese germans nigerians turks indians mexicans|'
-           'africa europe asia|african european asian|immigrant native|immigrants natives|foreigner local|foreigners locals\n'
+    origin='american chinese german nigerian turkish indian mexican|'
+           'americans chinese germans nigerians turks indians mexicans|'
+           'africa europe asia|african european asian|immigrant native|immigrants natives|foreigner local|'
+           'foreigners locals\n'
            '美国人 德国人 印度人 日本人 尼日利亚人|本地人 外地人|城里人 乡下人|城镇户口 农村户口|南方人 北方人|本国人 外国人|汉族 回族 藏族 维吾尔族',
     ability='able-bodied disabled|sighted blind\n健全人 残疾人|健康人 残障人士')
 kinds = tuple(_pairs)
 _whole = '其他 其它 他人 吉他 他乡 维他命 利他 排他 他国 他处 男女 子女 儿女 妇女 仙女 处女 侠女 织女 女娲 姐妹篇 兄弟单位 少男少女 善男信女 兄弟姐妹 先生女士 女士先生'.split()
 
 # %% ../../nbs/10_data/83_counterfactual.ipynb #3a7860e6
-_not_noun = set('a an the to for in on at by with from of and or but so if that because when while as than then again back up down out off about after '
-                'before is was has had will would can could may might should now today yesterday tomorrow soon this these those my your our their its not'.split())
+_not_noun = set('a an the to for in on at by with from of and or but so if that because when while as than then again '
+                'back up down out off about after before is was has had will would can could may might should now '
+                'today yesterday tomorrow soon this these those my your our their its not'.split())
 
 def _possessive(text:str, end:int)->bool:
     "Whether the word that ends at `end` stands before a noun, as far as the next word tells."
@@ -98,10 +104,13 @@ def counterfactual_gap(
     kinds:tuple=('gender',), # which lists
     seed:int=0,              # of the interval
 )->dict: # texts, pairs, gap, gap_interval, flipped
-    "Return how much answers depend on the terms: `gap` is the mean total variation distance, `flipped` the share of other answers."
+    """Return how much answers depend on the terms.
+
+    `gap` is the mean total variation distance, `flipped` the share of other answers."""
     pairs = [(t, other) for t in texts if (other := swap_terms(t, kinds)) != t]
     if not pairs: return dict(texts=len(texts), pairs=0, gap=None, gap_interval=None, flipped=None)
     before, after = (np.asarray(predict_proba([p[i] for p in pairs]), dtype=float) for i in (0, 1))
     distance = np.abs(before - after).sum(axis=1) / 2
-    return dict(texts=len(texts), pairs=len(pairs), gap=round(float(distance.mean()), 4), gap_interval=_interval(distance, seed),
-                flipped=round(float((before.argmax(axis=1) != after.argmax(axis=1)).mean()), 4))
+    flipped = (before.argmax(axis=1) != after.argmax(axis=1)).mean()
+    return dict(texts=len(texts), pairs=len(pairs), gap=round(float(distance.mean()), 4),
+                gap_interval=_interval(distance, seed), flipped=round(float(flipped), 4))
