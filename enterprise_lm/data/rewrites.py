@@ -23,7 +23,8 @@ def _neighbours(rows):
 class CountFiller:
     "Fills a gap with words that stood between the same neighbours; `learn` it from training texts."
     name = 'counted neighbours'
-    def __init__(self, both, left, right, segmenter): self.both, self.left, self.right, self.segmenter = both, left, right, segmenter
+    def __init__(self, both, left, right, segmenter):
+        self.both, self.left, self.right, self.segmenter = both, left, right, segmenter
 
     @classmethod
     def learn(cls,
@@ -37,7 +38,8 @@ class CountFiller:
         return cls(dict(both), dict(left), dict(right), segmenter)
 
     def __call__(self, before:str, after:str, k:int=5)->list[tuple[str, float]]:
-        a, b = ([''] + self.segmenter([before[-200:]])[0])[-1].lower(), (self.segmenter([after[:200]])[0] + [''])[0].lower()
+        a = ([''] + self.segmenter([before[-200:]])[0])[-1].lower()
+        b = (self.segmenter([after[:200]])[0] + [''])[0].lower()
         found = self.both.get((a, b)) or Counter()
         if sum(found.values()) < 2: found = found + (self.left.get(a, Counter()) & self.right.get(b, Counter()))
         total = sum(found.values())
@@ -50,17 +52,23 @@ def masked_filler(
     longest:int=128, # tokens to look at
 ):
     "Return a filler that asks `model`; raises `UserError` when the tokenizer has no mask."
-    if tokenizer.mask_token is None: raise UserError("this tokenizer has no mask token, so nothing can be filled in: hand over a masked model with its own tokenizer")
+    if tokenizer.mask_token is None:
+        raise UserError("this tokenizer has no mask token, so nothing can be filled in: "
+                        "hand over a masked model with its own tokenizer")
     mark = lambda *ids: [next((i for i in ids if i is not None))] if any(i is not None for i in ids) else []
-    begin, end, half = mark(tokenizer.cls_token_id, tokenizer.bos_token_id), mark(tokenizer.sep_token_id, tokenizer.eos_token_id), (longest - 3) // 2
+    begin = mark(tokenizer.cls_token_id, tokenizer.bos_token_id)
+    end = mark(tokenizer.sep_token_id, tokenizer.eos_token_id)
+    half = (longest - 3) // 2
+    def ids_of(text): return tokenizer(text, add_special_tokens=False)['input_ids'] if text else []
     def fill(before:str, after:str, k:int=5)->list[tuple[str, float]]:
         import torch
-        left, right = (tokenizer(t, add_special_tokens=False)['input_ids'] if t else [] for t in (before[-4 * half:].rstrip(' '), after[:4 * half]))
+        left, right = ids_of(before[-4 * half:].rstrip(' ')), ids_of(after[:4 * half])
         ids, gap = [*begin, *left[-half:], tokenizer.mask_token_id, *right[:half], *end], len(begin) + len(left[-half:])
         with torch.inference_mode(): chances = model.eval()(input_ids=torch.tensor([ids])).logits[0, gap].softmax(-1)
         best = chances.topk(min(4 * k + 20, len(chances)))
         pieces = tokenizer.convert_ids_to_tokens(best.indices.tolist())
-        return [(p.lstrip('Ġ▁'), float(c)) for p, c in zip(pieces, best.values) if re.fullmatch(r"[Ġ▁]?[^\W\d_]+", p)][:k]
+        found = ((p, float(c)) for p, c in zip(pieces, best.values) if re.fullmatch(r"[Ġ▁]?[^\W\d_]+", p))
+        return [(p.lstrip('Ġ▁'), c) for p, c in found][:k]
     return fill
 
 # %% ../../nbs/10_data/84_rewrites.ipynb #33afdd5c
@@ -86,7 +94,8 @@ class MaskedReplace:
 
     def __call__(self, text:str, random:Random)->str:
         free = open_spans(text, self.segmenter)
-        for a, b in sorted(random.sample(free, min(how_many(self.rate, len(free)), len(free))) if free else [], reverse=True):
+        chosen = random.sample(free, min(how_many(self.rate, len(free)), len(free))) if free else []
+        for a, b in sorted(chosen, reverse=True):
             found = [(w, p) for w, p in self.filler(text[:a], text[b:], self.candidates + 1) if _fits(w, text[a:b])]
             if found: text = put_in(text, [(a, b, like(random.choices(*zip(*found))[0], text[a:b]))])
         return text
@@ -109,5 +118,8 @@ class BackTranslate:
     def __call__(self, text:str, random:Random=None)->str:
         there = self.translate([text], self.source, self.target)
         back = self.translate(there, self.target, self.source)
-        if len(back) != 1 or not isinstance(back[0], str): raise WorkError(f"the translator answered {len(back)} texts for one: it has to return one text for each, in order")
-        return back[0] if back[0].strip() and sorted(protected_parts(back[0])) == sorted(protected_parts(text)) else text
+        if len(back) != 1 or not isinstance(back[0], str):
+            raise WorkError(f"the translator answered {len(back)} texts for one: "
+                            "it has to return one text for each, in order")
+        whole = sorted(protected_parts(back[0])) == sorted(protected_parts(text))
+        return back[0] if back[0].strip() and whole else text
