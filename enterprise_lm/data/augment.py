@@ -20,7 +20,8 @@ from .rewrites import BackTranslate, MaskedReplace
 from .words import Segmenter, segmenter_record
 
 # %% ../../nbs/10_data/85_augment.ipynb #cefeed90
-operator_names = ('delete', 'replace', 'insert', 'swap', 'keyboard', 'pinyin', 'counterfactual', 'masked', 'back_translation')
+operator_names = ('delete', 'replace', 'insert', 'swap', 'keyboard', 'pinyin', 'counterfactual', 'masked',
+                  'back_translation')
 
 def _check_policy(policy):
     "Raise `UserError` for a policy that cannot be carried out."
@@ -46,7 +47,8 @@ class AugmentPolicy:
 
     def record(self)->dict:
         "Return what a manifest says of the policy."
-        return {k: v for k, v in asdict(self).items() if k != 'word_list'} | segmenter_record(Segmenter(self.segmenter, self.word_list))
+        cut = segmenter_record(Segmenter(self.segmenter, self.word_list))
+        return {k: v for k, v in asdict(self).items() if k != 'word_list'} | cut
 
 # %% ../../nbs/10_data/85_augment.ipynb #aaa600bf
 def read_operators(
@@ -57,7 +59,9 @@ def read_operators(
     for part in filter(None, (p.strip() for p in written.split(','))):
         name, _, rate = part.partition(':')
         try: found.append((name.strip(), float(rate) if rate else .1))
-        except ValueError: raise UserError(f"operator {part!r}: the rate is no number; write name:share, such as replace:0.1") from None
+        except ValueError:
+            raise UserError(f"operator {part!r}: the rate is no number; "
+                            "write name:share, such as replace:0.1") from None
     return tuple(found)
 
 # %% ../../nbs/10_data/85_augment.ipynb #487dc279
@@ -115,10 +119,13 @@ def build_operators(
 )->tuple: # operators, each takes a text and a `Random`
     "Return the operators of `policy`; raises `UserError` when one lacks its model."
     cut = Segmenter(policy.segmenter, policy.word_list)
-    made = dict(delete=lambda r: Delete(r, cut), replace=lambda r: Replace(r, synonyms, cut), insert=lambda r: Insert(r, synonyms, cut),
-                swap=lambda r: Swap(r, cut), keyboard=KeyboardNoise, pinyin=PinyinNoise, counterfactual=lambda r: Counterfactual(kinds=policy.kinds),
-                masked=lambda r: MaskedReplace(_need(filler, 'masked', 'a model: give filler='), r, cut),
-                back_translation=lambda r: BackTranslate(_need(translate, 'back_translation', 'a translator: give translate='), *languages))
+    def masked(rate): return MaskedReplace(_need(filler, 'masked', 'a model: give filler='), rate, cut)
+    def back(rate):
+        return BackTranslate(_need(translate, 'back_translation', 'a translator: give translate='), *languages)
+    made = dict(delete=lambda r: Delete(r, cut), replace=lambda r: Replace(r, synonyms, cut),
+                insert=lambda r: Insert(r, synonyms, cut), swap=lambda r: Swap(r, cut), keyboard=KeyboardNoise,
+                pinyin=PinyinNoise, counterfactual=lambda r: Counterfactual(kinds=policy.kinds), masked=masked,
+                back_translation=back)
     return tuple(made[name](rate) for name, rate in policy.operators)
 
 # %% ../../nbs/10_data/85_augment.ipynb #c1ee3e5f
@@ -147,13 +154,15 @@ def _hash(text:str)->str: return hashlib.sha256(text.encode('utf-8', 'surrogatep
 
 def _with_group(row:dict)->dict:
     "A row with an id, and with the group that keeps it and its copies together."
-    if not isinstance(row.get('text'), str): raise UserError(f"row {row.get('id') or row.get('source') or ''} has no text: give rows with a column text")
+    if not isinstance(row.get('text'), str):
+        raise UserError(f"row {row.get('id') or row.get('source') or ''} has no text: give rows with a column text")
     row = dict(row) | dict(id=row.get('id') or _hash(row['text']), augmented=row.get('augmented') or '')
     return row | dict(group=row.get('group') or row.get('subject') or row['id'])
 
 def _as_rows(batch:dict)->list[dict]:
     "The rows of a dict of columns."
-    if 'text' not in batch: raise UserError(f"the batch has no column text, only {', '.join(map(str, batch)) or 'none'}: give one")
+    if 'text' not in batch:
+        raise UserError(f"the batch has no column text, only {', '.join(map(str, batch)) or 'none'}: give one")
     return [_with_group(dict(zip(batch, values))) for values in zip(*batch.values())]
 
 # %% ../../nbs/10_data/85_augment.ipynb #5128f765
@@ -169,7 +178,8 @@ class Augmenter:
         "Return the copies of a row, with the operator in `augmented`, and the tries that changed nothing."
         if _copy_id.fullmatch(row['id']): return [], Counter()
         made, idle = augment_text(row['text'], row['id'], self.operators, self.policy.copies, self.policy.seed)
-        return [row | dict(id=f"{row['id']}+a{n}", text=text, augmented=name) for n, (name, text) in enumerate(made, 1)], idle
+        return [row | dict(id=f"{row['id']}+a{n}", text=text, augmented=name)
+                for n, (name, text) in enumerate(made, 1)], idle
 
     def __call__(self, batch:dict)->dict:
         out = [r for row in _as_rows(batch) for r in (row, *self.copies(row)[0])]
@@ -180,7 +190,9 @@ def refuse_held_out(
     split:str, # what the caller says these rows are
 ):
     "Raise `UserError` unless `split` is the training split."
-    if split != 'train': raise UserError(f"these rows are the {split} split, and only training rows may be augmented: what is measured on changed text says nothing about real text")
+    if split != 'train':
+        raise UserError(f"these rows are the {split} split, and only training rows may be augmented: "
+                        "what is measured on changed text says nothing about real text")
 
 # %% ../../nbs/10_data/85_augment.ipynb #10a7e173
 def augment_rows(
@@ -197,5 +209,6 @@ def augment_rows(
     for row in track(rows, 'augment') if len(rows) > 5000 else rows:
         copies, nothing = augmenter.copies(row) if row['id'] + '+a1' not in ids else ([], Counter())
         out += [row, *copies]; idle += nothing; by.update(c['augmented'] for c in copies); made.append(len(copies))
-    return out, dict(rows=len(made), added=sum(made), fewer=sum(n < policy.copies for n in made), unchanged=made.count(0),
+    return out, dict(rows=len(made), added=sum(made), fewer=sum(n < policy.copies for n in made),
+                     unchanged=made.count(0),
                      operators={name: dict(copies=by[name], idle=idle[name]) for name, _ in policy.operators})
