@@ -25,7 +25,8 @@ from .synonyms import read_synonyms
 def _held_keys(corpus:Corpus)->set[str]:
     "The keys of every text that is held back: validation, test and golden."
     keys = {text_key(t) for side in corpus.splits if side != 'train' for t in corpus[side].texts}
-    if corpus.golden: keys |= {text_key(json.loads(l)['text']) for l in corpus.golden.read_text(encoding='utf-8').splitlines()}
+    if corpus.golden:
+        keys |= {text_key(json.loads(l)['text']) for l in corpus.golden.read_text(encoding='utf-8').splitlines()}
     return keys
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #ac256435
@@ -39,7 +40,8 @@ def _write_train(rows:list[dict], schema, path:Path):
     "Rows as an Arrow stream of even batches, in the columns of `schema`."
     import pyarrow as arrow
     with arrow.OSFile(str(path), 'wb') as file, arrow.ipc.new_stream(file, schema) as stream:
-        for start in range(0, len(rows), 10_000): stream.write_table(arrow.Table.from_pylist(rows[start:start + 10_000], schema).combine_chunks())
+        for start in range(0, len(rows), 10_000):
+            stream.write_table(arrow.Table.from_pylist(rows[start:start + 10_000], schema).combine_chunks())
 
 def _lines(rows:list[dict], held:list[dict])->str:
     "augmented.jsonl: where each copy comes from."
@@ -57,8 +59,9 @@ def _summary(rows:list[dict], words:list[int])->dict:
 def _note(report:dict, policy:AugmentPolicy)->dict:
     "The finding that tells a reader of the card what was done."
     names = ', '.join(name for name, _ in policy.operators)
-    return dict(rule='augmented', count=report['added'], detail=f"training rows made from others ({names}); {report['unchanged']} rows could not be changed, "
-                f"{report['held']} copies that repeat a held-back text were left out; see augmented.jsonl")
+    detail = (f"training rows made from others ({names}); {report['unchanged']} rows could not be changed, "
+              f"{report['held']} copies that repeat a held-back text were left out; see augmented.jsonl")
+    return dict(rule='augmented', count=report['added'], detail=detail)
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #dd451005
 def _new_info(corpus:Corpus, rows:list[dict], words:list, report:dict, policy:AugmentPolicy, name:str)->dict:
@@ -66,8 +69,9 @@ def _new_info(corpus:Corpus, rows:list[dict], words:list, report:dict, policy:Au
     counts, labels = Counter(r['label'] for r in rows), json.loads(json.dumps(corpus.info['label_counts']))
     for label, sides in labels.items():
         if counts.get(label): sides['train'] = counts[label]
-    return corpus.info | dict(name=name, splits=corpus.info['splits'] | dict(train=_summary(rows, words)), label_counts=labels,
-                              findings=corpus.info['findings'] + [_note(report, policy)], augmented=report | dict(policy=policy.record()))
+    return corpus.info | dict(
+        name=name, splits=corpus.info['splits'] | dict(train=_summary(rows, words)), label_counts=labels,
+        findings=corpus.info['findings'] + [_note(report, policy)], augmented=report | dict(policy=policy.record()))
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #e3701fd9
 def _copy_others(folder:Path, corpus:Corpus):
@@ -81,7 +85,8 @@ def _fill(folder:Path, corpus:Corpus, rows, held, report, policy, name):
     "Write every file of the augmented corpus into `folder`."
     _copy_others(folder, corpus)
     _write_train(rows, corpus['train'].table.schema, folder/'train.arrow')
-    words = {side: [count_words(t) for t in corpus[side].texts] for side in corpus.splits} | dict(train=[count_words(r['text']) for r in rows])
+    words = {side: [count_words(t) for t in corpus[side].texts] for side in corpus.splits}
+    words['train'] = [count_words(r['text']) for r in rows]
     info = _new_info(corpus, rows, words['train'], report, policy, name)
     info['splits']['train']['sha256'] = file_digest(folder/'train.arrow')
     (folder/'augmented.jsonl').write_text(_lines(rows, held), encoding='utf-8')
@@ -98,28 +103,35 @@ def augment_corpus(
     root=None,                       # folder of artifacts; the workspace's when None
     **models,                        # synonyms, filler, translate, languages, as in `build_operators`
 )->Artifact: # a corpus whose training side is longer
-    "Return the corpus with an augmented training side and every other file as it was; raises `UserError` for one that is augmented already."
+    """Return the corpus with an augmented training side and every other file as it was.
+
+    Raises `UserError` for one that is augmented already."""
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    if 'augmented' in corpus.info: raise UserError(f"corpus {corpus.name} is augmented already: take the one it was made from, which its lineage names")
+    if 'augmented' in corpus.info:
+        raise UserError(f"corpus {corpus.name} is augmented already: take the one it was made from, "
+                        "which its lineage names")
     policy = policy or default_policy('classify', len(corpus['train']))
     rows, report = augment_rows(corpus['train'].rows(), policy, **models)
     rows, held = _leave_held(rows, _held_keys(corpus))
     report |= dict(added=report['added'] - len(held), held=len(held))
-    used = dict(policy=policy.record(), **{k: getattr(v, 'name', type(v).__name__) for k, v in models.items() if k != 'languages'})
-    with draft('corpus', name or f'{corpus.name}-augmented', parents=[corpus.artifact], parameters=used, seed=policy.seed, root=root) as d:
-        _fill(d.path, corpus, rows, held, report, policy, name or f'{corpus.name}-augmented')
+    named = {k: getattr(v, 'name', type(v).__name__) for k, v in models.items() if k != 'languages'}
+    used, name = dict(policy=policy.record(), **named), name or f'{corpus.name}-augmented'
+    with draft('corpus', name, parents=[corpus.artifact], parameters=used, seed=policy.seed, root=root) as d:
+        _fill(d.path, corpus, rows, held, report, policy, name)
     return d.artifact
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #01d60684
 def _is_path(source)->bool: return '://' not in str(source) and not is_sql(source)
 
-_held_name = re.compile(r'(?<![a-z])(test|testing|dev|valid|validation|val|golden|holdout|held|eval|evaluation)(?![a-z])', re.IGNORECASE)
+_held_name = re.compile(r'(?<![a-z])(test|testing|dev|valid|validation|val|golden|holdout|held|eval|evaluation)'
+                        r'(?![a-z])', re.IGNORECASE)
 
 def _names(source)->list[str]:
     "What may give a source away: the address of one that is no path, else the names of folder and files."
     if not _is_path(source): return [str(source).partition('#')[0]]
     here = Path(str(source)).expanduser().absolute()
-    if (here/'manifest.json').is_file(): raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
+    if (here/'manifest.json').is_file():
+        raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
     return [here.parent.name, here.stem, *([p.stem for p, _ in find_files(source)] if here.is_dir() else [])]
 
 def refuse_held_name(
@@ -128,8 +140,9 @@ def refuse_held_name(
     "Raise `UserError` when the name says that this is no training data."
     for part in _names(path):
         if found := _held_name.search(part):
-            raise UserError(f"{Path(str(path)).name} looks like data that is held back ({found[0]!r} in its name), and only training data may be "
-                            "augmented; give the training file, or force=True when the name misleads")
+            raise UserError(f"{Path(str(path)).name} looks like data that is held back ({found[0]!r} in its name), "
+                            "and only training data may be augmented; "
+                            "give the training file, or force=True when the name misleads")
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #fc159391
 def _write_csv(rows, columns, path, delimiter):
@@ -143,7 +156,8 @@ def _write_parquet(rows, columns, path):
 
 def _write_jsonl(rows, columns, path):
     with open(path, 'w', encoding='utf-8') as file:
-        for r in rows: file.write(json.dumps({c: r[c] for c in columns if r.get(c) is not None}, ensure_ascii=False) + '\n')
+        for r in rows:
+            file.write(json.dumps({c: r[c] for c in columns if r.get(c) is not None}, ensure_ascii=False) + '\n')
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #33220d1f
 _writers = dict(jsonl=_write_jsonl, parquet=_write_parquet, csv=lambda r, c, p: _write_csv(r, c, p, ','),
@@ -154,14 +168,17 @@ def _write_rows(rows:list[dict], path:Path):
     kept = [c for c in dict.fromkeys(c for r in rows for c in r) if any(r.get(c) for r in rows)]
     place = Path(tempfile.mkdtemp(prefix=f'.{path.name}-', dir=path.parent))
     try: _writers[path.suffix[1:].lower()](rows, kept, place/path.name); os.replace(place/path.name, path)
-    except OSError as error: raise WorkError(f"{path.name} could not be written: {error.strerror or error}; make room or rights in its folder and run it again") from None
+    except OSError as error:
+        raise WorkError(f"{path.name} could not be written: {error.strerror or error}; "
+                        "make room or rights in its folder and run it again") from None
     finally: shutil.rmtree(place, ignore_errors=True)
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #a1fe6eaa
 def _check_output(input, output)->Path:
     "The output's path; raises `UserError` when it cannot be written or is the input."
     path = Path(output).expanduser()
-    if path.suffix[1:].lower() not in _writers: raise unknown('ending of the output', path.suffix[1:], _writers, path.name)
+    if path.suffix[1:].lower() not in _writers:
+        raise unknown('ending of the output', path.suffix[1:], _writers, path.name)
     if not path.parent.is_dir(): raise UserError(f"there is no folder {path.parent} for the output: make it first")
     if _is_path(input) and any(p.resolve() == path.resolve() for p, _ in find_files(input)):
         raise UserError(f"{path.name} is the input too: give another name for the output")
@@ -192,7 +209,9 @@ def augment_file(
     force:bool=False,     # the name looks like held-back data, and is not
     **models,             # filler, translate, languages, as in `build_operators`
 )->dict: # output, rows, added, fewer, unchanged, rejected, operators, policy
-    "Write `input` with augmented copies to `output` and return what was done; raises `UserError` for data that is held back."
+    """Write `input` with augmented copies to `output` and return what was done.
+
+    Raises `UserError` for data that is held back."""
     refuse_held_out(split)
     if not force: refuse_held_name(input)
     path, reading = _check_output(input, output), read_rows(input, text=text, label=label)
