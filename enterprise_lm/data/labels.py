@@ -23,14 +23,15 @@ def _labels():
     def named(name): return Column(name, String(200), nullable=False, index=True)
     def said(name, kind): return Column(name, kind, nullable=False)
     return table('labels', Column('id', Integer, primary_key=True), named('item'), named('corpus'), named('task'),
-                 said('label', String(200)), said('annotator', String(200)), said('time', String(40)), said('reason', Text),
-                 said('role', String(16)), said('guidelines', Integer))
+                 said('label', String(200)), said('annotator', String(200)), said('time', String(40)),
+                 said('reason', Text), said('role', String(16)), said('guidelines', Integer))
 
 # %% ../../nbs/10_data/90_labels.ipynb #8d446021
 def _guidelines():
     "The table of guidelines, defined once."
     from sqlalchemy import Column, Integer, String, Text
-    return table('guidelines', Column('id', Integer, primary_key=True), Column('task', String(200), nullable=False, index=True),
+    return table('guidelines', Column('id', Integer, primary_key=True),
+                 Column('task', String(200), nullable=False, index=True),
                  Column('text', Text, nullable=False), Column('labels', Text, nullable=False),
                  Column('author', String(200), nullable=False), Column('time', String(40), nullable=False))
 
@@ -46,7 +47,8 @@ def _database(settings):
 # %% ../../nbs/10_data/90_labels.ipynb #107b0c33
 def _name(value, what:str)->str:
     "`value` as a name to store; raises `UserError` for one that is empty, too long or unprintable."
-    if not isinstance(value, str) or is_blank(value): raise UserError(f"a label needs {what}: give one that is not empty")
+    if not isinstance(value, str) or is_blank(value):
+        raise UserError(f"a label needs {what}: give one that is not empty")
     value = value.strip()
     if len(value) > 200: raise UserError(f"{what} has {len(value):,} characters: give 200 at most")
     if not all(c.isprintable() or category(c) == 'Zs' for c in value):
@@ -74,10 +76,12 @@ def write_guidelines(
     from sqlalchemy import insert
     labels = list(dict.fromkeys(_name(l, 'a name for each choice') for l in labels))
     if len(labels) < 2:
-        raise UserError(f"{len(labels)} label{'' if len(labels) == 1 else 's'} for task {task!r}: give two or more to choose from")
-    row = dict(task=_name(task, 'a task'), text=_prose(text, 'the guidelines', 100_000), labels=json.dumps(labels, ensure_ascii=False),
-               author=_name(author, 'an author'), time=_now())
-    with _database(settings).begin() as connection: made = connection.execute(insert(_guidelines()), row).inserted_primary_key[0]
+        raise UserError(f"{len(labels)} label{'' if len(labels) == 1 else 's'} for task {task!r}: "
+                        "give two or more to choose from")
+    row = dict(task=_name(task, 'a task'), text=_prose(text, 'the guidelines', 100_000),
+               labels=json.dumps(labels, ensure_ascii=False), author=_name(author, 'an author'), time=_now())
+    with _database(settings).begin() as connection:
+        made = connection.execute(insert(_guidelines()), row).inserted_primary_key[0]
     return next(g['version'] for g in list_guidelines(row['task'], settings) if g['id'] == made)
 
 # %% ../../nbs/10_data/90_labels.ipynb #c20dbecf
@@ -100,7 +104,8 @@ def current_guidelines(task:str, settings=None)->dict|None:
 def label_tasks(settings=None)->list[str]:
     "Return the tasks that have guidelines, by name."
     from sqlalchemy import select
-    with _database(settings).connect() as connection: return sorted(connection.execute(select(_guidelines().c.task).distinct()).scalars())
+    with _database(settings).connect() as connection:
+        return sorted(connection.execute(select(_guidelines().c.task).distinct()).scalars())
 
 # %% ../../nbs/10_data/90_labels.ipynb #913f1e40
 roles = ('annotator', 'adjudicator')
@@ -123,14 +128,17 @@ def store_label(
     role:str='annotator', # 'annotator' or 'adjudicator'
     settings=None,  # Settings of the workspace
 )->int: # the row's id
-    "Store one label at once and return its id; raises `UserError` for one that says nothing or that the guidelines do not know."
+    """Store one label at once and return its id.
+
+    Raises `UserError` for one that says nothing or that the guidelines do not know."""
     from sqlalchemy import insert
     row = _row(item, corpus, task, label, annotator, reason, role)
     rules = current_guidelines(row['task'], settings)
     if rules and row['label'] not in rules['labels']:
         raise unknown('label', redact(row['label']), rules['labels'], f"the guidelines of {row['task']}")
+    row |= dict(guidelines=rules['version'] if rules else 0)
     with _database(settings).begin() as connection:
-        return connection.execute(insert(_labels()), row | dict(guidelines=rules['version'] if rules else 0)).inserted_primary_key[0]
+        return connection.execute(insert(_labels()), row).inserted_primary_key[0]
 
 # %% ../../nbs/10_data/90_labels.ipynb #6a66b06f
 def list_labels(
