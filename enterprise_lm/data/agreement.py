@@ -20,7 +20,8 @@ def by_item(
     "Return who gave each item which label, adjudicators left out."
     found = {}
     for row in rows:
-        if row.get('role', 'annotator') == 'annotator': found.setdefault(row['item'], {})[row['annotator']] = row['label']
+        if row.get('role', 'annotator') == 'annotator':
+            found.setdefault(row['item'], {})[row['annotator']] = row['label']
     return found
 
 # %% ../../nbs/10_data/91_agreement.ipynb #1676e9e9
@@ -48,7 +49,8 @@ class Agreement:
     def __str__(self):
         if np.isnan(self.value): return f'{self.measure}: {self.note}'
         interval = '' if np.isnan(self.low) else f' ({self.low:.2f} to {self.high:.2f})'
-        return f'{self.measure} {self.value:.2f}{interval} on {self.items:,} items' + (f'; {self.note}' if self.note else '')
+        note = f'; {self.note}' if self.note else ''
+        return f'{self.measure} {self.value:.2f}{interval} on {self.items:,} items{note}'
 
 # %% ../../nbs/10_data/91_agreement.ipynb #760ca01c
 fewest_items = 10  # items that two people labelled; below, an interval is wider than it is useful
@@ -57,8 +59,11 @@ def _note(items:int, different:int, annotators:int)->str:
     "Why an agreement is not defined, or hardly."
     if annotators < 2: return 'one annotator cannot agree or disagree: let a second one label the same items'
     if not items: return 'no item has labels of two annotators yet'
-    if different < 2: return 'everybody gave the same single label, so chance explains it all: label items of other classes'
-    return f'only {items} items have two labels: label {fewest_items} or more before you rely on it' if items < fewest_items else ''
+    if different < 2:
+        return 'everybody gave the same single label, so chance explains it all: label items of other classes'
+    if items < fewest_items:
+        return f'only {items} items have two labels: label {fewest_items} or more before you rely on it'
+    return ''
 
 # %% ../../nbs/10_data/91_agreement.ipynb #e63b0b94
 def _interval(measure, items:int, samples:int, seed:int, confidence:float)->tuple[float, float]:
@@ -70,7 +75,8 @@ def _interval(measure, items:int, samples:int, seed:int, confidence:float)->tupl
     return tuple(float(v) for v in np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2]))
 
 # %% ../../nbs/10_data/91_agreement.ipynb #adf2fed9
-def _measured(name:str, measure, items:int, different:int, annotators, samples:int, seed:int, confidence:float)->Agreement:
+def _measured(name:str, measure, items:int, different:int, annotators, samples:int, seed:int,
+              confidence:float)->Agreement:
     "A measure on all items with its interval and its note."
     note, value = _note(items, different, len(annotators)), float('nan')
     if items and different > 1: value = float(measure(np.arange(items)))
@@ -94,7 +100,8 @@ def krippendorff_alpha(
     "Return Krippendorff's alpha of a table of counts, for labels without an order."
     import krippendorff
     counts = counts[:, counts.any(axis=0)]
-    return float('nan') if counts.shape[1] < 2 else float(krippendorff.alpha(value_counts=counts, level_of_measurement='nominal'))
+    if counts.shape[1] < 2: return float('nan')
+    return float(krippendorff.alpha(value_counts=counts, level_of_measurement='nominal'))
 
 # %% ../../nbs/10_data/91_agreement.ipynb #ab7ba0fb
 def _kappa(first, second)->float:
@@ -105,7 +112,8 @@ def _kappa(first, second)->float:
 
 def _fast_kappa(codes, labels:int)->float:
     "The same from pairs of label numbers [items, 2], for the thousand draws of an interval."
-    table = np.bincount(codes[:, 0] * labels + codes[:, 1], minlength=labels * labels).reshape(labels, labels) / len(codes)
+    pairs = np.bincount(codes[:, 0] * labels + codes[:, 1], minlength=labels * labels)
+    table = pairs.reshape(labels, labels) / len(codes)
     chance = table.sum(axis=0) @ table.sum(axis=1)
     return float('nan') if chance > 1 - 1e-12 else float((np.trace(table) - chance) / (1 - chance))
 
@@ -141,7 +149,8 @@ def agreement(
         raise UserError(f"measure {str(measure)[:40]!r}: take one of {', '.join(known)}, or call cohen for two people")
     counts, labels = label_counts(rows)
     people = sorted({a for given in by_item(rows).values() for a in given})
-    return _measured(measure, lambda at: known[measure](counts[at]), len(counts), len(labels), people, samples, seed, confidence)
+    return _measured(measure, lambda at: known[measure](counts[at]), len(counts), len(labels), people,
+                     samples, seed, confidence)
 
 # %% ../../nbs/10_data/91_agreement.ipynb #19156e42
 def pairwise(
