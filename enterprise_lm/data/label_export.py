@@ -27,9 +27,10 @@ def corpus_key(
 # %% ../../nbs/10_data/94_label_export.ipynb #7a886e8a
 def _row(item:str, text:str, language:str, found:dict, said:dict, shown:dict)->dict:
     "A line of the export; `said` is {annotator: label}, `shown` how each annotator is written."
-    share = round(sum(l == found['label'] for l in said.values()) / len(said), 4) if said and found['label'] is not None else None
-    return dict(id=item, text=text, label=found['label'], language=language, annotators=';'.join(shown[a] for a in sorted(said)),
-                agreement=share, decided_by=found['by'])
+    label, share = found['label'], None
+    if said and label is not None: share = round(sum(l == label for l in said.values()) / len(said), 4)
+    return dict(id=item, text=text, label=label, language=language,
+                annotators=';'.join(shown[a] for a in sorted(said)), agreement=share, decided_by=found['by'])
 
 # %% ../../nbs/10_data/94_label_export.ipynb #031520e7
 def labelled_rows(
@@ -46,17 +47,21 @@ def labelled_rows(
     settings, key = settings or get_settings(), corpus_key(corpus)
     given = current_labels(key, task, settings)
     if not given:
-        raise UserError(f"nobody has labelled {key} for task {task!r}: label some rows first, or give the version that was labelled")
-    resolved, opinions, people = resolve_labels(given, method, minimum), by_item(given), sorted({r['annotator'] for r in given})
+        raise UserError(f"nobody has labelled {key} for task {task!r}: label some rows first, "
+                        "or give the version that was labelled")
+    resolved, opinions = resolve_labels(given, method, minimum), by_item(given)
+    people = sorted({r['annotator'] for r in given})
     shown, side = dict(zip(people, people if names else subject_keys(people, settings))), corpus[split].table
     wanted = {item for item, found in resolved.items() if open_items or found['label'] is not None}
     return [_row(item, text, language, resolved[item], opinions.get(item, {}), shown)
-            for item, text, language in zip(*(side[c].to_pylist() for c in ('id', 'text', 'language'))) if item in wanted]
+            for item, text, language in zip(*(side[c].to_pylist() for c in ('id', 'text', 'language')))
+            if item in wanted]
 
 # %% ../../nbs/10_data/94_label_export.ipynb #a1b0ce04
 def _csv_cell(value):
     "A value a spreadsheet will not run."
-    return "'" + value if isinstance(value, str) and value.lstrip()[:1] in ('=', '+', '-', '@') and value.lstrip() else value
+    runs = isinstance(value, str) and value.lstrip().startswith(('=', '+', '-', '@'))
+    return "'" + value if runs else value
 
 # %% ../../nbs/10_data/94_label_export.ipynb #81404505
 def _write(path:Path, rows:list[dict]):
@@ -82,14 +87,17 @@ def export_labels(
     settings=None,    # Settings of the workspace
     **how,            # method, minimum, open_items, names, split of `labelled_rows`
 )->dict: # rows, output, agreement (a sentence)
-    "Write what people labelled as a file that `prepare` reads; raises `UserError` for another ending, or when there is nothing to write."
+    """Write what people labelled as a file that `prepare` reads.
+
+    Raises `UserError` for another ending, or when there is nothing to write."""
     path, settings = Path(output), settings or get_settings()
     if path.suffix not in ('.jsonl', '.csv'):
         raise unknown('format', path.suffix.lstrip('.') or path.name, ('jsonl', 'csv'), 'the name of the output')
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     rows = labelled_rows(corpus, task, settings=settings, **how)
     if not rows:
-        raise UserError(f"no item of task {task!r} has a label that enough annotators share: adjudicate, or ask for less with minimum")
+        raise UserError(f"no item of task {task!r} has a label that enough annotators share: "
+                        "adjudicate, or ask for less with minimum")
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, rows)
     return dict(rows=len(rows), output=str(path), agreement=str(label_agreement(corpus, task, settings)))
