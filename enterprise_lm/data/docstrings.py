@@ -16,6 +16,12 @@ from ..core.errors import UserError
 from .files import Record
 
 # %% ../../nbs/10_data/06_docstrings.ipynb #44a60bf0
+def _files_at(place:Path):
+    "The files a part of a name may stand for: a module, or all of a package's."
+    if place.is_file(): return [place]
+    module = place.with_suffix('.py')
+    return [module] if module.is_file() else place.rglob('*.py')
+
 def package_files(
     package:str, # 'json', 'sqlalchemy.orm'
 )->list[tuple[Path, str]]: # (file, its dotted module name), sorted
@@ -26,11 +32,13 @@ def package_files(
     except (ImportError, ValueError, OSError): spec = None
     places = list(spec.submodule_search_locations or [spec.origin]) if spec else []
     places = [Path(p).joinpath(*rest) for p in places if p]
-    files = [f for p in places for f in ([p] if p.is_file() else [p.with_suffix('.py')] if p.with_suffix('.py').is_file() else p.rglob('*.py'))]
-    files = [f for f in files if f.suffix == '.py']
-    if not files: raise UserError(f"there is no Python package `{package[:60]}` with source files here: install it, or check the name (as in `import {package[:60]}`)")
+    files = [f for p in places for f in _files_at(p) if f.suffix == '.py']
+    if not files:
+        raise UserError(f"there is no Python package `{package[:60]}` with source files here: "
+                        f"install it, or check the name (as in `import {package[:60]}`)")
     named = ((f, _module_name(f, places, package)) for f in files)
-    return sorted(((f, n) for f, n in named if not any(part.startswith('_') for part in n.split('.'))), key=lambda f: f[1])
+    public = ((f, n) for f, n in named if not any(part.startswith('_') for part in n.split('.')))
+    return sorted(public, key=lambda f: f[1])
 
 def _module_name(file:Path, places:list[Path], package:str)->str:
     "The dotted name of a file of `package`."
@@ -50,8 +58,10 @@ def package_licence(
     if first in sys.stdlib_module_names: return 'PSF-2.0'
     names = _distributions().get(first, [])
     stated = metadata.metadata(names[0]) if names else {}
-    classified = [c.rsplit(' :: ', 1)[-1] for c in (stated.get_all('Classifier') or [] if names else []) if c.startswith('License ::')]
-    short = next((stated[k].strip() for k in ('License-Expression', 'License') if k in stated and 0 < len(stated[k].strip()) < 60), None)
+    fields = (stated[k].strip() for k in ('License-Expression', 'License') if k in stated)
+    short = next((f for f in fields if 0 < len(f) < 60), None)
+    classifiers = (stated.get_all('Classifier') or []) if names else []
+    classified = [c.rsplit(' :: ', 1)[-1] for c in classifiers if c.startswith('License ::')]
     return short or (classified[0] if classified else None)
 
 # %% ../../nbs/10_data/06_docstrings.ipynb #b6cbfab1
@@ -74,11 +84,13 @@ def docstring_records(
     try:
         with warnings.catch_warnings(action='ignore'): tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        yield Record(getattr(error, 'lineno', None) or 1, reason=f'Python cannot parse this file: {str(error)[:80]}'); return
+        line, reason = getattr(error, 'lineno', None) or 1, f'Python cannot parse this file: {str(error)[:80]}'
+        yield Record(line, reason=reason); return
     seen = Counter()
     for name, kind, line, text in _documented(tree, module):
         seen[name] += 1
-        yield Record(line, dict(id=name if seen[name] == 1 else f'{name}#{seen[name]}', text=text, title=name.rsplit('.', 1)[-1], kind=kind, group=module, licence=licence))
+        id, title = name if seen[name] == 1 else f'{name}#{seen[name]}', name.rsplit('.', 1)[-1]
+        yield Record(line, dict(id=id, text=text, title=title, kind=kind, group=module, licence=licence))
 
 # %% ../../nbs/10_data/06_docstrings.ipynb #d9d25f08
 def docstring_files(
