@@ -18,7 +18,9 @@ def describe(
     import numpy as np
     ordered = np.sort(np.asarray(lengths if len(lengths) else [0], np.int64))
     at = lambda share: int(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
-    return dict(total=int(ordered.sum()), shortest=int(ordered[0]), mean=round(int(ordered.sum()) / len(ordered), 2), median=at(.5), p95=at(.95), longest=int(ordered[-1]))
+    total = int(ordered.sum())
+    return dict(total=total, shortest=int(ordered[0]), mean=round(total / len(ordered), 2), median=at(.5), p95=at(.95),
+                longest=int(ordered[-1]))
 
 # %% ../../nbs/10_data/50_card.ipynb #8aac999f
 def summarise(
@@ -28,7 +30,8 @@ def summarise(
     "Return what a card says about one split."
     counted = {name: dict(sorted((v or 'unknown', n) for v, n in count_names(index, rows, column).items()))
                for name, column in (('languages', 'language'), ('licences', 'licence'))}
-    return dict(rows=len(rows), characters=describe(index.characters[rows]), words=describe(index.words[rows])) | counted
+    lengths = dict(characters=describe(index.characters[rows]), words=describe(index.words[rows]))
+    return dict(rows=len(rows)) | lengths | counted
 
 # %% ../../nbs/10_data/50_card.ipynb #5aa4dcb0
 def _edges(longest:int)->list[float]:
@@ -49,7 +52,8 @@ def plot_lengths(
     figure = Figure(figsize=(6.4, 3), layout='constrained')
     axes = figure.subplots()
     for side, numbers in lengths.items():
-        axes.hist(np.array(numbers), bins=edges, weights=np.full(len(numbers), 1 / max(1, len(numbers))), histtype='step', linewidth=1.6, label=f'{side} ({len(numbers):,})')
+        axes.hist(np.array(numbers), bins=edges, weights=np.full(len(numbers), 1 / max(1, len(numbers))),
+                  histtype='step', linewidth=1.6, label=f'{side} ({len(numbers):,})')
     axes.set(xlabel='words in a text', ylabel='share of texts', xlim=(edges[0], edges[-1]))
     if longest >= 200:
         ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10**4, 10**5, 10**6) if t <= longest]
@@ -59,8 +63,10 @@ def plot_lengths(
     figure.savefig(path, dpi=120, metadata={'Software': None})
 
 # %% ../../nbs/10_data/50_card.ipynb #685afe48
-_hub_licences = ('apache-2.0', 'mit', 'cc0-1.0', 'cc-by-4.0', 'cc-by-sa-3.0', 'cc-by-sa-4.0', 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'odc-by', 'bsd-3-clause')
-_sizes = ((1_000, 'n<1K'), (10_000, '1K<n<10K'), (100_000, '10K<n<100K'), (1_000_000, '100K<n<1M'), (10_000_000, '1M<n<10M'))
+_hub_licences = ('apache-2.0', 'mit', 'cc0-1.0', 'cc-by-4.0', 'cc-by-sa-3.0', 'cc-by-sa-4.0',
+                 'cc-by-nc-4.0', 'cc-by-nc-sa-4.0', 'odc-by', 'bsd-3-clause')
+_sizes = ((1_000, 'n<1K'), (10_000, '1K<n<10K'), (100_000, '10K<n<100K'), (1_000_000, '100K<n<1M'),
+          (10_000_000, '1M<n<10M'))
 
 def _added(info:dict, what:str)->dict:
     "Counts over all splits."
@@ -75,11 +81,13 @@ def front_matter(
     "Return the YAML head of a dataset card."
     import yaml
     rows, licences = sum(s['rows'] for s in info['splits'].values()), [l.lower() for l in _added(info, 'licences')]
-    licence = licences[0] if len(licences) == 1 and licences[0] in _hub_licences else 'unknown' if licences == ['unknown'] else 'other'
-    head = dict(language=[l for l in _added(info, 'languages') if l not in ('und', 'unknown')], license=licence, pretty_name=info['name'],
+    licence = licences[0] if len(licences) == 1 and licences[0] in (*_hub_licences, 'unknown') else 'other'
+    head = dict(language=[l for l in _added(info, 'languages') if l not in ('und', 'unknown')], license=licence,
+                pretty_name=info['name'],
                 task_categories=['text-classification' if info['labels'] else 'text-generation'],
                 size_categories=[next((name for most, name in _sizes if rows < most), 'n>10M')],
-                configs=[dict(config_name='default', data_files=[dict(split=s, path=f'{s}.arrow') for s in info['splits']])])
+                configs=[dict(config_name='default',
+                              data_files=[dict(split=s, path=f'{s}.arrow') for s in info['splits']])])
     return '---\n' + yaml.safe_dump(head, allow_unicode=True, sort_keys=False) + '---\n'
 
 # %% ../../nbs/10_data/50_card.ipynb #b09222e9
@@ -92,12 +100,33 @@ def _table(head:list, rows:list)->str:
 def _label_table(info:dict, most:int=200)->str:
     sides, counts = list(info['splits']), info['label_counts']
     rows = [[redact(label), *(counts[label].get(s, 0) for s in sides)] for label in info['labels'][:most]]
-    return _table(['label', *sides], rows) + (f"\nand {len(info['labels']) - most} more labels\n" if len(info['labels']) > most else '')
+    more = len(info['labels']) - most
+    return _table(['label', *sides], rows) + (f'\nand {more} more labels\n' if more > 0 else '')
 
 # %% ../../nbs/10_data/50_card.ipynb #e28e4976
 def _funnel_table(info:dict)->str:
     "What each step of the preparation took out, and what it left."
-    return _table(['step', 'rule', 'rows', 'characters'], [[f['stage'], f"left out: {f['rule']}" if f['rule'] else 'stays', f"{f['rows']:,}", f"{f['characters']:,}"] for f in info['funnel']])
+    rows = [[f['stage'], f"left out: {f['rule']}" if f['rule'] else 'stays', f"{f['rows']:,}", f"{f['characters']:,}"]
+            for f in info['funnel']]
+    return _table(['step', 'rule', 'rows', 'characters'], rows)
+
+def _split_table(info:dict)->str:
+    rows = [[s, f"{v['rows']:,}", ', '.join(f'{l} {n:,}' for l, n in v['languages'].items())]
+            for s, v in info['splits'].items()]
+    return _table(['split', 'rows', 'languages'], rows)
+
+def _length_table(info:dict)->str:
+    rows = [[f'{s}, {unit}', *(f'{v:,}' for v in lengths[unit].values())]
+            for s, lengths in info['splits'].items() for unit in ('words', 'characters')]
+    return _table(['split', 'total', 'shortest', 'mean', 'median', '95 %', 'longest'], rows)
+
+def _finding_table(info:dict)->str:
+    rows = [[f['rule'], f"{f['count']:,}", f['detail']] for f in info['findings']]
+    return _table(['finding', 'count', 'what it means'], rows) if rows else 'None.\n'
+
+def _file_table(info:dict)->str:
+    rows = [[redact(f['file']), f['split'], f"{f['rows']:,}", f['sha256'][:16]] for f in info['files']]
+    return _table(['file', 'split', 'rows', 'sha256'], rows)
 
 # %% ../../nbs/10_data/50_card.ipynb #9f949c29
 def corpus_card(
@@ -105,15 +134,16 @@ def corpus_card(
 )->str: # README.md
     "Return the dataset card of a corpus as Markdown."
     sides = info['splits']
-    lengths = [[f'{s}, {unit}', *(f'{v:,}' for v in sides[s][unit].values())] for s in sides for unit in ('words', 'characters')]
     parts = [front_matter(info), f"# {info['name']}\n",
-        f"{sum(s['rows'] for s in sides.values()):,} texts, {len(sides)} split{'s' * (len(sides) != 1)}, {len(info['labels']) or 'no'} label{'s' * (len(info['labels']) != 1)}. Written by enterprise_lm from the data itself.\n",
-        '## Splits\n', _table(['split', 'rows', 'languages'], [[s, f"{v['rows']:,}", ', '.join(f'{l} {n:,}' for l, n in v['languages'].items())] for s, v in sides.items()]),
-        '## Lengths\n', _table(['split', 'total', 'shortest', 'mean', 'median', '95 %', 'longest'], lengths), '![Lengths in words](measured/lengths.png)\n',
-        '## Findings\n', _table(['finding', 'count', 'what it means'], [[f['rule'], f"{f['count']:,}", f['detail']] for f in info['findings']]) if info['findings'] else 'None.\n',
+        f"{sum(s['rows'] for s in sides.values()):,} texts, {len(sides)} split{'s' * (len(sides) != 1)}, "
+        f"{len(info['labels']) or 'no'} label{'s' * (len(info['labels']) != 1)}. "
+        "Written by enterprise_lm from the data itself.\n",
+        '## Splits\n', _split_table(info),
+        '## Lengths\n', _length_table(info), '![Lengths in words](measured/lengths.png)\n',
+        '## Findings\n', _finding_table(info),
         *(['## Labels\n', _label_table(info)] if info['labels'] else []),
         *(['## Preparation\n', _funnel_table(info)] if len(info.get('funnel', ())) > 2 else []),
         '## Licences\n', _table(['licence', 'rows'], [[l, f'{n:,}'] for l, n in _added(info, 'licences').items()]),
-        '## Made from\n', _table(['file', 'split', 'rows', 'sha256'], [[redact(f['file']), f['split'], f"{f['rows']:,}", f['sha256'][:16]] for f in info['files']]),
+        '## Made from\n', _file_table(info),
         'Settings: ' + ', '.join(f'{k} {v}' for k, v in info['settings'].items() if v not in ('', None)) + '\n']
     return '\n'.join(parts)
