@@ -90,8 +90,7 @@ _unusual = re.compile('[^\x00-\u024f\u2000-\u30ff\u4e00-\u9fff\uff00-\uffef]')
 @lru_cache(maxsize=65536)
 def _alphabet(letter:str)->str:
     "The script of a letter, one for all of East Asia."
-    name = script(letter)
-    return 'Asian' if name in ('Han', 'Kana', 'Hangul') else name
+    return 'Asian' if (name := script(letter)) in ('Han', 'Kana', 'Hangul') else name
 
 def _third_script(facts:Facts)->float:
     "Share of letters outside the two most frequent scripts."
@@ -191,13 +190,6 @@ def _again(ids, documents, lengths, size:int, texts:int)->tuple:
     return np.bincount(documents, lengths * (np.cumsum(edges[:-1]) > 0), texts),
 
 # %% ../../nbs/10_data/35_rules.ipynb #7da9e44b
-def _counted(measure, tokens:tuple, size:int, keep)->tuple:
-    "What `measure` finds in the texts that `keep` names; zeros for the others."
-    import numpy as np
-    inside = keep[tokens[1]]
-    if not inside.any(): return np.zeros(len(keep)), np.zeros(len(keep))
-    return measure(*(part[inside] for part in tokens), size, len(keep))
-
 def _ngram_shares(many:list, limits:dict)->list[dict]:
     "For each of some `Facts` of one kind: {rule: share of characters} of the n-gram rules that could be broken."
     import numpy as np
@@ -206,7 +198,8 @@ def _ngram_shares(many:list, limits:dict)->list[dict]:
     total = np.maximum(np.bincount(documents, lengths, len(many)), 1)
     found, scale = [{} for _ in many], characters_per_word if many[0].unspaced else 1
     def note(measure, name, size, keep):
-        characters, *more = _counted(measure, tokens, round(size * scale), keep)
+        inside = keep[documents]
+        characters, *more = measure(*(part[inside] for part in tokens), round(size * scale), len(many))
         for i in np.flatnonzero(keep): found[i][name] = float(characters[i] / total[i])
         return characters / total, *more
     everywhere, longest = np.ones(len(many), bool), np.zeros(len(many))
