@@ -21,7 +21,8 @@ def canonical(
     data, # anything JSON can hold; paths become text
 )->bytes: # the one way to write it
     "Return `data` as canonical JSON."
-    return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(',', ':'), default=str).encode('utf-8', 'surrogatepass')
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(',', ':'), default=str)
+    return text.encode('utf-8', 'surrogatepass')
 
 def data_digest(
     data, # anything JSON can hold
@@ -60,7 +61,8 @@ def _versions()->dict:
 
 def environment()->dict: # Python, platform and package versions
     "Return what the code ran on, without a user's or a machine's name."
-    return dict(python=platform.python_version(), platform=f'{platform.system()} {platform.machine()}', packages=_versions())
+    system = f'{platform.system()} {platform.machine()}'
+    return dict(python=platform.python_version(), platform=system, packages=_versions())
 
 # %% ../../nbs/00_core/30_artifact.ipynb #b434adfc
 def _manifest(folder:Path, kind, name, parents, parameters, seed, measurements)->dict:
@@ -74,7 +76,8 @@ def _manifest(folder:Path, kind, name, parents, parameters, seed, measurements)-
     return manifest | dict(seal=data_digest(manifest))
 
 # %% ../../nbs/00_core/30_artifact.ipynb #e942c281
-def _written(manifest:dict)->str: return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, default=str) + '\n'
+def _written(manifest:dict)->str:
+    return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, default=str) + '\n'
 
 def check_folder(
     path, # an artifact's folder
@@ -83,12 +86,14 @@ def check_folder(
     path = Path(path)
     try: text = (path/'manifest.json').read_bytes().decode(); manifest = json.loads(text); sealed = manifest.pop('seal')
     except (OSError, ValueError, KeyError, AttributeError): return ['manifest.json is missing or cannot be read']
-    if data_digest(manifest) != sealed or _written(manifest | dict(seal=sealed)) != text: return ['manifest.json was changed']
+    if data_digest(manifest) != sealed or _written(manifest | dict(seal=sealed)) != text:
+        return ['manifest.json was changed']
     if data_digest({k: manifest[k] for k in _identity}) != manifest['digest']: return ['manifest.json was changed']
     expected, there = manifest['files'] | manifest['measured'], _files(path)
     there.pop('manifest.json')
     words = {(True, True): 'was changed', (True, False): 'is missing', (False, True): 'was added'}
-    return [f'{f} {words[f in expected, f in there]}' for f in sorted(expected | there) if expected.get(f) != there.get(f)]
+    changed = (f for f in sorted(expected | there) if expected.get(f) != there.get(f))
+    return [f'{f} {words[f in expected, f in there]}' for f in changed]
 
 # %% ../../nbs/00_core/30_artifact.ipynb #6f2fe3b3
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,8 @@ class Artifact:
     manifest:dict = field(repr=False)    # what manifest.json says
 
     def __getattr__(self, name):
-        if name in ('kind', 'name', 'digest', 'parents', 'parameters', 'seed', 'measurements', 'files'): return self.manifest[name]
+        if name in ('kind', 'name', 'digest', 'parents', 'parameters', 'seed', 'measurements', 'files'):
+            return self.manifest[name]
         raise AttributeError(name)
 
     @property
@@ -122,11 +128,15 @@ def load(
 )->Artifact: # the artifact
     "Return the artifact at `path`; raises `UserError` if it is none, of another kind, or changed since it was sealed."
     path = path.path if isinstance(path, Artifact) else Path(path)
-    if not (path/'manifest.json').is_file(): raise UserError(f"{path} is no artifact: it holds no manifest.json; give the folder of a finished one")
+    if not (path/'manifest.json').is_file():
+        raise UserError(f"{path} is no artifact: it holds no manifest.json; give the folder of a finished one")
     problems = check_folder(path) if verify else []
-    if problems: raise UserError(f"{path} was changed since it was sealed ({'; '.join(problems[:3])}): take a copy that verifies, or make it again")
+    if problems:
+        raise UserError(f"{path} was changed since it was sealed ({'; '.join(problems[:3])}): "
+                        "take a copy that verifies, or make it again")
     manifest = json.loads((path/'manifest.json').read_text(encoding='utf-8'))
-    if kind and manifest['kind'] != kind: raise UserError(f"{path} is a {manifest['kind']}, and a {kind} is needed here")
+    if kind and manifest['kind'] != kind:
+        raise UserError(f"{path} is a {manifest['kind']}, and a {kind} is needed here")
     return Artifact(path.resolve(), manifest)
 
 # %% ../../nbs/00_core/30_artifact.ipynb #52100261
@@ -159,7 +169,8 @@ def _sweep(place:Path):
 
 def _publish(draft:Path, final:Path)->Path:
     "Rename `draft` to `final`; an equal artifact that is there already stays, a damaged one makes room."
-    if final.exists() and check_folder(final): final.rename(Path(tempfile.mkdtemp(prefix='.damaged-', dir=final.parent))/final.name)
+    if final.exists() and check_folder(final):
+        final.rename(Path(tempfile.mkdtemp(prefix='.damaged-', dir=final.parent))/final.name)
     try: draft.rename(final)
     except OSError:
         if check_folder(final): raise
@@ -168,7 +179,8 @@ def _publish(draft:Path, final:Path)->Path:
 
 # %% ../../nbs/00_core/30_artifact.ipynb #7b853156
 def _by_digest(parents)->list[dict]:
-    return sorted((dict(kind=p.kind, name=p.name, digest=p.digest) for p in parents), key=lambda p: (p['kind'], p['name'], p['digest']))
+    named = (dict(kind=p.kind, name=p.name, digest=p.digest) for p in parents)
+    return sorted(named, key=lambda p: (p['kind'], p['name'], p['digest']))
 
 @contextmanager
 def draft(
@@ -180,7 +192,9 @@ def draft(
     seed:int|None=None,        # seed of what is random in it
     root=None,       # folder of artifacts; the workspace's when None
 ): # a Draft to fill
-    "Yield a `Draft`; when the block ends well it becomes an artifact in `root/kind/name-digest`, when it fails it is removed."
+    """Yield a `Draft`, which becomes an artifact in `root/kind/name-digest` when the block ends well.
+
+    When the block fails it is removed."""
     if not name or any(not (c.isalnum() or c in '-_.') for c in name) or name.startswith('.'):
         raise UserError(f"artifact name {name!r}: use letters, digits, '-', '_' and '.'")
     place = Path(root or get_settings().folder('artifacts'))/kind
@@ -189,12 +203,14 @@ def draft(
     this = Draft(Path(tempfile.mkdtemp(prefix=f'.draft-{_owner()}-', dir=place)))
     try:
         yield this
-        manifest = _manifest(this.path, kind, name, _by_digest(parents), json.loads(canonical(parameters or {})), seed, this.measurements)
+        manifest = _manifest(this.path, kind, name, _by_digest(parents), json.loads(canonical(parameters or {})), seed,
+                             this.measurements)
         (this.path/'manifest.json').write_text(_written(manifest), encoding='utf-8')
         _flush(this.path); this.path.chmod(0o755)
         this.artifact = load(_publish(this.path, place/f"{name}-{manifest['digest'][:12]}"), verify=False)
     except OSError as error:
-        raise WorkError(f"could not save {kind} {name} in {place}: {error.strerror or error}; make room or rights there and run it again") from error
+        raise WorkError(f"could not save {kind} {name} in {place}: {error.strerror or error}; "
+                        "make room or rights there and run it again") from error
     finally: shutil.rmtree(this.path, ignore_errors=True)
 
 # %% ../../nbs/00_core/30_artifact.ipynb #d121f576
@@ -204,8 +220,10 @@ def find(
 )->Artifact|None: # the artifact, or None
     "Return the artifact with that digest below `root`, unverified."
     root = Path(root or get_settings().folder('artifacts'))
-    found = [p for p in root.glob(f'*/*-{digest[:12]}{"*" if len(digest) < 12 else ""}') if (p/'manifest.json').is_file()]
-    found = [a for a in (load(p, verify=False) for p in found) if a.digest.startswith(digest)] if len(digest) >= 4 else []
+    if len(digest) < 4: return None
+    pattern = f'*/*-{digest[:12]}{"*" if len(digest) < 12 else ""}'
+    named = (load(p, verify=False) for p in root.glob(pattern) if (p/'manifest.json').is_file())
+    found = [a for a in named if a.digest.startswith(digest)]
     return found[0] if len(found) == 1 else None
 
 def list_artifacts(
@@ -214,4 +232,5 @@ def list_artifacts(
 )->list[Artifact]: # newest first
     "Return the artifacts below `root`, unverified."
     root = Path(root or get_settings().folder('artifacts'))
-    return sorted((load(p.parent, verify=False) for p in root.glob(f'{kind}/[!.]*/manifest.json')), key=lambda a: a.manifest['time'], reverse=True)
+    found = (load(p.parent, verify=False) for p in root.glob(f'{kind}/[!.]*/manifest.json'))
+    return sorted(found, key=lambda a: a.manifest['time'], reverse=True)
