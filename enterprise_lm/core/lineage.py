@@ -46,7 +46,8 @@ def lineage(
     while queue:
         known, found = queue.pop(0)
         if known['digest'] in nodes: continue
-        nodes[known['digest']] = dict(kind=known['kind'], name=known['name'], digest=known['digest'], path=found and str(found.path))
+        nodes[known['digest']] = dict(kind=known['kind'], name=known['name'], digest=known['digest'],
+                                      path=found and str(found.path))
         for parent in (found.parents if found else []):
             edges.append((parent['digest'], known['digest']))
             queue.append((parent, find(parent['digest'], root)))
