@@ -24,7 +24,8 @@ def _engine(url:str):
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     try: made = create_engine(url, pool_pre_ping=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise UserError(f"[workspace] database is no URL that can be used ({type(error).__name__}): write e.g. postgresql+psycopg://user@host/name, or leave it empty for SQLite") from None
+        raise UserError(f"[workspace] database is no URL that can be used ({type(error).__name__}): "
+                        "write e.g. postgresql+psycopg://user@host/name, or leave it empty for SQLite") from None
     if made.dialect.name == 'sqlite': event.listen(made, 'connect', _prepare_sqlite)
     return made
 
