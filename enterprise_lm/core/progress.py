@@ -40,7 +40,8 @@ def read_progress(
 def surface()->str: # 'notebook', 'terminal' or 'quiet'
     "Return where progress can be shown."
     if os.environ.get('ELM_PROGRESS'): return 'quiet'
-    if 'ipykernel' in sys.modules and getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)() is not None: return 'notebook'
+    if 'ipykernel' in sys.modules and getattr(sys.modules.get('IPython'), 'get_ipython', lambda: None)() is not None:
+        return 'notebook'
     return 'terminal' if sys.stderr is not None and sys.stderr.isatty() else 'quiet'
 
 def _bar(items, label, total, unit):
