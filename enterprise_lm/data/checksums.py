@@ -19,10 +19,12 @@ def luhn(
     return (sum(map(int, digits[-1::-2])) + sum(map(int, digits[-2::-2].translate(_doubled)))) % 10 == 0
 
 # %% ../../nbs/10_data/13_checksums.ipynb #b75b3024
-_networks = (('34 37', (15,)), ('36 38 39', (14,)), ('300 301 302 303 304 305 309', (14, 16)), ('4', (13, 16, 19)),
-             ('51 52 53 54 55 222 223 224 225 226 227 228 229 23 24 25 26 270 271 2720', (16,)), ('1800 2131', (15,)), ('35', (16,)),
-             ('62 81', (16, 17, 18, 19)), ('6011 644 645 646 647 648 649 65', (16, 19)), ('2200 2201 2202 2203 2204', (16,)),
-             ('5018 5020 5038 5893 6304 6390 6759 6761 6762 6763 0604', (12, 13, 14, 15, 16, 17, 18, 19)))
+_networks = (  # first digits, lengths
+    ('34 37', (15,)), ('36 38 39', (14,)), ('300 301 302 303 304 305 309', (14, 16)), ('4', (13, 16, 19)),
+    ('51 52 53 54 55 222 223 224 225 226 227 228 229 23 24 25 26 270 271 2720', (16,)), ('1800 2131', (15,)),
+    ('35', (16,)), ('62 81', (16, 17, 18, 19)), ('6011 644 645 646 647 648 649 65', (16, 19)),
+    ('2200 2201 2202 2203 2204', (16,)),
+    ('5018 5020 5038 5893 6304 6390 6759 6761 6762 6763 0604', (12, 13, 14, 15, 16, 17, 18, 19)))
 _lengths = {prefix: lengths for prefixes, lengths in _networks for prefix in prefixes.split()}
 
 def card_shape(
@@ -32,10 +34,12 @@ def card_shape(
     return any(len(digits) in _lengths.get(digits[:n], ()) for n in (1, 2, 3, 4))
 
 # %% ../../nbs/10_data/13_checksums.ipynb #b0b96be6
-iban_lengths = {c[:2]: int(c[2:]) for c in (
-    'AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18 FO18 FR27 GB22 GE22 GI23 '
-    'GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MR27 MT31 MU30 '
-    'NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SE24 SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20').split()}
+_lengths_by_country = '''
+    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18
+    FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20
+    LU20 LV21 LY25 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SE24
+    SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20'''
+iban_lengths = {code[:2]: int(code[2:]) for code in _lengths_by_country.split()}
 
 def mod97(
     iban:str, # country, check digits and account, without spaces
@@ -44,7 +48,8 @@ def mod97(
     return int(''.join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97 == 1
 
 # %% ../../nbs/10_data/13_checksums.ipynb #881bc0af
-_provinces = frozenset('11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83'.split())
+_provinces = frozenset('''11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65
+    71 81 82 83'''.split())
 
 def mod11_2(
     number:str, # digits and a check character, 0 to 9 or X
@@ -78,14 +83,16 @@ def gb11643(
 # %% ../../nbs/10_data/13_checksums.ipynb #dfce2717
 _credit_alphabet = '0123456789ABCDEFGHJKLMNPQRTUWXY'
 _credit_value = {c: i for i, c in enumerate(_credit_alphabet)}
-_registrars = frozenset('11 12 13 19 21 29 31 32 33 34 35 39 41 49 51 52 53 54 55 59 61 62 69 71 72 79 81 89 91 92 93 A1 A9 N1 N2 N3 N9 Y1'.split())
+_registrars = frozenset('''11 12 13 19 21 29 31 32 33 34 35 39 41 49 51 52 53 54 55 59 61 62 69 71 72 79 81 89 91 92 93
+    A1 A9 N1 N2 N3 N9 Y1'''.split())
 
 def credit_code_shape(
     code:str, # 18 characters
 )->bool: # True when registrar and region exist
     "Say whether `code` begins as a unified social credit code does (GB 32100-2015)."
     code = code.upper()
-    return code[:2] in _registrars and (code[2:4] in _provinces or code[2:4] == '10') and code[2:8].isdigit() and all(c in _credit_value for c in code)
+    region = code[2:4] in _provinces or code[2:4] == '10'
+    return code[:2] in _registrars and region and code[2:8].isdigit() and all(c in _credit_value for c in code)
 
 # %% ../../nbs/10_data/13_checksums.ipynb #1b11c3d7
 def credit_code(
