@@ -25,27 +25,35 @@ def canonical(
     return text if kind in _spoken_kinds else re.sub(r'[ ()/·-]', '', text)
 
 # %% ../../nbs/10_data/22_actions.ipynb #80742675
-def _derive(key:bytes, *parts:str)->bytes: return hmac.new(key, '\0'.join(parts).encode('utf-8', 'surrogatepass'), hashlib.sha256).digest()
+def _derive(key:bytes, *parts:str)->bytes:
+    return hmac.new(key, '\0'.join(parts).encode('utf-8', 'surrogatepass'), hashlib.sha256).digest()
 
 def pseudonym(
     value:str, # a finding's text
     kind:str,  # its kind
     key:bytes, # the workspace's secret key
 )->str: # such as PERSON-3f9a61c20b7d
-    "Return the pseudonym of `value`: the same for the same key, kind and value, however written (HMAC-SHA256, RFC 2104)."
+    "Return the pseudonym of `value`: the same for the same key and kind, however written (HMAC-SHA256, RFC 2104)."
     return f"{kind}-{_derive(key, 'pseudonym', kind, canonical(value, kind)).hex()[:12]}"
 
 # %% ../../nbs/10_data/22_actions.ipynb #e39e21da
-_digits, _small, _large = '0123456789', 'abcdefghijklmnopqrstuvwxyz', 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
-
 class _Draw:
     "Numbers drawn from a key and a value: the same every time and everywhere."
-    def __init__(self, key:bytes, kind:str, value:str): self.key, self.kind, self.value, self.count, self.pool = key, kind, value, 0, b''
+    def __init__(self, key:bytes, kind:str, value:str):
+        self.key, self.kind, self.value = key, kind, value
+        self.count, self.pool = 0, b''
+
     def below(self, n:int)->int:
-        if not self.pool: self.pool, self.count = _derive(self.key, 'invent', self.kind, self.value, str(self.count)), self.count + 1
+        if not self.pool:
+            self.pool = _derive(self.key, 'invent', self.kind, self.value, str(self.count))
+            self.count += 1
         number, self.pool = int.from_bytes(self.pool[:4], 'big'), self.pool[4:]
         return number % n
+
     def of(self, options): return options[self.below(len(options))]
+
+# %% ../../nbs/10_data/22_actions.ipynb #94a3a11c
+_digits, _small, _large = '0123456789', 'abcdefghijklmnopqrstuvwxyz', 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 
 def _relaid(value:str, draw:_Draw, keep:int=0)->str:
     "`value` with digits and letters behind the first `keep` drawn anew, layout kept."
@@ -57,13 +65,15 @@ def _relaid(value:str, draw:_Draw, keep:int=0)->str:
         else: out.append(draw.of(_digits if plain.isdigit() else _small if plain.islower() else _large))
     return ''.join(out)
 
-# %% ../../nbs/10_data/22_actions.ipynb #94a3a11c
+# %% ../../nbs/10_data/22_actions.ipynb #d2087703
+def _compact(value:str)->str: return re.sub('[^0-9A-Za-z]', '', unicodedata.normalize('NFKC', value))
+
 def _last_set(text:str, right)->str:
     "`text` with its last digit such that `right(its digits)`."
     place = max(i for i, c in enumerate(text) if c.isalnum())
     for c in _digits + 'X' + _large:
         tried = text[:place] + c + text[place + 1:]
-        if right(re.sub('[^0-9A-Za-z]', '', unicodedata.normalize('NFKC', tried))): return tried
+        if right(_compact(tried)): return tried
     return text
 
 def _card(value:str, draw:_Draw)->str: return _last_set(_relaid(value, draw, 4), luhn)
@@ -71,55 +81,83 @@ def _card(value:str, draw:_Draw)->str: return _last_set(_relaid(value, draw, 4),
 def _resident(value:str, draw:_Draw)->str:
     "A resident number of an area that does not exist, with a date and a right check character."
     if len(canonical(value, 'ID_NUMBER')) != 18: return _relaid(value, draw)
-    drawn = iter(f"99{draw.below(10**4):04}{1950 + draw.below(55)}{1 + draw.below(12):02}{1 + draw.below(28):02}{draw.below(1000):03}0")
-    return _last_set(''.join(next(drawn) if c.isalnum() else c for c in value), lambda n: len(n) == 18 and mod11_2(n))
+    area, year, month, day = draw.below(10**4), 1950 + draw.below(55), 1 + draw.below(12), 1 + draw.below(28)
+    drawn = iter(f'99{area:04}{year}{month:02}{day:02}{draw.below(1000):03}0')
+    text = ''.join(next(drawn) if c.isalnum() else c for c in value)
+    return _last_set(text, lambda number: len(number) == 18 and mod11_2(number))
 
+# %% ../../nbs/10_data/22_actions.ipynb #3253c130
 def _iban(value:str, draw:_Draw)->str:
     text = _relaid(value, draw, 4)
-    compact = re.sub('[^0-9A-Za-z]', '', unicodedata.normalize('NFKC', text)).upper()
-    check = f"{98 - int(''.join(str(int(c, 36)) for c in compact[4:] + compact[:2] + '00')) % 97:02}"
+    compact = _compact(text).upper()
+    check = 98 - int(''.join(str(int(c, 36)) for c in compact[4:] + compact[:2] + '00')) % 97
     spots = [i for i, c in enumerate(text) if c.isalnum()][2:4]
-    return text[:spots[0]] + check + text[spots[1] + 1:]
+    return text[:spots[0]] + f'{check:02}' + text[spots[1] + 1:]
 
-# %% ../../nbs/10_data/22_actions.ipynb #c1f7d214
+_no_letters = str.maketrans('IOSVZ', '12345')
+
+def _credit_code(value:str, draw:_Draw)->str:
+    text = _relaid(value, draw, 8).upper().translate(_no_letters)
+    return _last_set(text, lambda code: len(code) == 18 and code[-1] not in 'IOSVZ' and credit_code(code))
+
+# %% ../../nbs/10_data/22_actions.ipynb #1d2f20f2
+_fakers = {}
+
 def _faker(language:str, seed:int):
     from faker import Faker
     fake = _fakers[language] if language in _fakers else _fakers.setdefault(language, Faker(language))
     fake.seed_instance(seed)
     return fake
 
-_fakers = {}
-
 def _language(value:str)->str: return 'zh_CN' if re.search('[\u4e00-\u9fff]', value) else 'en_US'
 
 def _worded(value:str, kind:str, draw:_Draw)->str:
     "An invented name, address, company or place in the language of `value`."
     fake = _faker(_language(value), draw.below(2**31))
+    if kind == 'ADDRESS': return ' '.join(fake.street_address().split())
     if kind == 'PERSON': return fake.name() if ' ' in value or _language(value) == 'zh_CN' else fake.first_name()
-    return dict(ADDRESS=lambda: ' '.join(fake.street_address().split()), ORGANISATION=fake.company, LOCATION=fake.city)[kind]()
+    return fake.company() if kind == 'ORGANISATION' else fake.city()
+
+# %% ../../nbs/10_data/22_actions.ipynb #07f2575e
+def _date_part(digits:str, draw:_Draw)->str:
+    "A year, or a day or month, of as many digits; anything longer keeps its year."
+    if len(digits) < 3: return f'{1 + draw.below(12):0{len(digits)}}'[-2:]
+    if len(digits) != 4: return _relaid(digits, draw, 4)
+    year = draw.below(60) + 40 if digits[:2] == '19' else draw.below(20)
+    return digits[:2] + f'{year:02}'
+
+def _birthday(value:str, draw:_Draw)->str:
+    "A date of the same layout."
+    return re.sub('[0-9]+', lambda digits: _date_part(digits[0], draw), unicodedata.normalize('NFKC', value))
+
+# %% ../../nbs/10_data/22_actions.ipynb #c1f7d214
+def _email(value:str, draw:_Draw)->str:
+    return f'{draw.of(_small)}{_relaid("aaaa", draw)}.{_relaid("aaaaaa", draw)}@mail.example'
+
+def _ip(value:str, draw:_Draw)->str:
+    if ':' in value: return f'2001:db8::{draw.below(65535):x}:{1 + draw.below(65534):x}'
+    return f'192.0.2.{1 + draw.below(254)}'
+
+def _url(value:str, draw:_Draw)->str: return f'https://{_relaid("aaaaaa", draw)}.example/'
+def _age(value:str, draw:_Draw)->str: return str(18 + draw.below(60))
+def _phone(value:str, draw:_Draw)->str: return _relaid(value, draw, 3)
+def _number_plate(value:str, draw:_Draw)->str: return _relaid(value, draw, 2)
 
 # %% ../../nbs/10_data/22_actions.ipynb #57f89e34
-def _birthday(value:str, draw:_Draw)->str:
-    "A date of the same layout: day and month drawn from 01 to 12, the last two digits of the year anew."
-    def drawn(m): return m[0][:2] + f'{draw.below(60) + 40 if m[0][:2] == "19" else draw.below(20):02}' if len(m[0]) == 4 else f'{1 + draw.below(12):0{len(m[0])}}'[-2:] if len(m[0]) < 3 else _relaid(m[0], draw, 4)
-    return re.sub('[0-9]+', drawn, unicodedata.normalize('NFKC', value))
-
+_worded_kinds = ('PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION')
 _makers = dict(
-    CARD_NUMBER=_card, ID_NUMBER=_resident, IBAN=_iban, DATE_OF_BIRTH=_birthday, DATE=_birthday,
-    EMAIL=lambda value, draw: f'{draw.of(_small)}{_relaid("aaaa", draw)}.{_relaid("aaaaaa", draw)}@mail.example',
-    IP_ADDRESS=lambda value, draw: f'2001:db8::{draw.below(65535):x}:{1 + draw.below(65534):x}' if ':' in value else f'192.0.2.{1 + draw.below(254)}',
-    CREDIT_CODE=lambda value, draw: _last_set(_relaid(value, draw, 8).upper().translate(str.maketrans('IOSVZ', '12345')), lambda c: len(c) == 18 and c[-1] not in 'IOSVZ' and credit_code(c)),
-    AGE=lambda value, draw: str(18 + draw.below(60)), PHONE=lambda value, draw: _relaid(value, draw, 3),
-    SSN=lambda value, draw: _relaid(value, draw), URL_CREDENTIALS=lambda value, draw: f'https://{_relaid("aaaaaa", draw)}.example/', PLATE=lambda value, draw: _relaid(value, draw, 2))
+    CARD_NUMBER=_card, ID_NUMBER=_resident, IBAN=_iban, CREDIT_CODE=_credit_code, DATE_OF_BIRTH=_birthday,
+    DATE=_birthday, AGE=_age, EMAIL=_email, PHONE=_phone, IP_ADDRESS=_ip, URL_CREDENTIALS=_url, PLATE=_number_plate)
 
 def invent(
     value:str, # a finding's text
     kind:str,  # its kind
     key:bytes, # the workspace's secret key
 )->str: # another value of the same kind
-    "Return an invented value of the same kind, language and layout with right check digits; the same for the same key and value."
+    "Return an invented value of the same kind, language and layout, check digits right; one for each key and value."
     draw = _Draw(key, kind, canonical(value, kind))
-    if kind in ('PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION') and not (kind == 'ADDRESS' and re.fullmatch('[0-9 -]+', value)): return _worded(value, kind, draw)
+    postcode = kind == 'ADDRESS' and re.fullmatch('[0-9 -]+', value)
+    if kind in _worded_kinds and not postcode: return _worded(value, kind, draw)
     return _makers.get(kind, _relaid)(value, draw)
 
 # %% ../../nbs/10_data/22_actions.ipynb #04629330
@@ -141,10 +179,14 @@ def encrypt(
 # %% ../../nbs/10_data/22_actions.ipynb #38421e78
 def _opened(found:re.Match, cipher)->str:
     from cryptography.exceptions import InvalidTag
-    if found[1] not in entity_types: return found[0]
-    try: return cipher.decrypt(base64.urlsafe_b64decode(found[2] + '=' * (-len(found[2]) % 4)), [found[1].encode()]).decode('utf-8', 'surrogatepass')
+    kind, sealed = found[1], found[2]
+    if kind not in entity_types: return found[0]
+    try:
+        opened = cipher.decrypt(base64.urlsafe_b64decode(sealed + '=' * (-len(sealed) % 4)), [kind.encode()])
+        return opened.decode('utf-8', 'surrogatepass')
     except (InvalidTag, ValueError):
-        raise UserError(f"the {found[1]} token at character {found.start()} cannot be opened: this is not the key it was encrypted with, or the token was changed") from None
+        raise UserError(f"the {kind} token at character {found.start()} cannot be opened: this is not the key it was "
+                        "encrypted with, or the token was changed") from None
 
 def decrypt(
     text:str,  # a text with tokens
@@ -166,16 +208,23 @@ def replacement(
     "Return what `action` puts in the place of `span`."
     return f'[{span.type}]' if action == 'mask' else _act[action](span.text, span.type, key)
 
+# %% ../../nbs/10_data/22_actions.ipynb #676d7173
+def _chosen(action:str|dict, key:bytes)->dict:
+    "The action for each kind, checked."
+    chosen = dict.fromkeys(entity_types, action) if isinstance(action, str) else dict(action)
+    for name in chosen.values():
+        if name not in actions: raise unknown('action', str(name), actions)
+    if set(chosen.values()) - {'mask'} and len(key) < 16:
+        raise UserError("this action needs a key of 16 bytes or more: take the one of data.subjects.key(settings)")
+    return chosen
+
 def protect(
     texts,                # texts
     spans,                # for each its findings in order, without overlap
-    action:str|dict='mask', # one of `actions` for all kinds, or one for each kind; a kind that is not named is left as it is
+    action:str|dict='mask', # one of `actions`, or one for each kind; a kind that is not named is left as it is
     key:bytes=b'',        # the workspace's secret key; `mask` needs none
 )->tuple[list[str], list[list[tuple[Span, str]]]]: # the texts, and for each the findings with what replaced them
     "Return `texts` with their findings masked, replaced, pseudonymised or encrypted."
-    named = dict.fromkeys(entity_types, action) if isinstance(action, str) else dict(action)
-    for name in named.values():
-        if name not in actions: raise unknown('action', str(name), actions)
-    if set(named.values()) - {'mask'} and len(key) < 16: raise UserError("this action needs a key of 16 bytes or more: take the one of data.subjects.key(settings)")
-    done = [[(s, replacement(s, named[s.type], key)) for s in found if s.type in named] for found in spans]
+    chosen = _chosen(action, key)
+    done = [[(s, replacement(s, chosen[s.type], key)) for s in found if s.type in chosen] for found in spans]
     return [replace_spans(t, [s for s, _ in d], [new for _, new in d]) for t, d in zip(texts, done, strict=True)], done
