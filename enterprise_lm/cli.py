@@ -24,17 +24,21 @@ for room in (data_commands, people_commands): app.add_typer(room.commands)
 def _handed(run, kind:str)->list:
     "The artifacts of one kind that a run's steps handed on."
     from enterprise_lm.core.artifact import load
-    return [load(o['path'], verify=False) for outputs in run.outputs.values() for o in outputs.values() if o['kind'] == kind]
+    return [load(o['path'], verify=False) for outputs in run.outputs.values() for o in outputs.values()
+            if o['kind'] == kind]
 
 # %% ../nbs/99_cli.ipynb #627104f4
 def _result(run)->dict:
     "What `elm run` answers."
-    answer = dict(run=run.id, state=run.state, ok=run.state == 'done', seconds=round(run.seconds, 2), candidates=[], released=None, report=None,
-                  steps=[dict(name=s.name, state=s.state, seconds=round(s.seconds, 2), notebook=s.notebook) for s in run.steps])
+    answer = dict(run=run.id, state=run.state, ok=run.state == 'done', seconds=round(run.seconds, 2), candidates=[],
+                  released=None, report=None,
+                  steps=[dict(name=s.name, state=s.state, seconds=round(s.seconds, 2), notebook=s.notebook)
+                         for s in run.steps])
     for report in _handed(run, 'report'):
         found = report.json('report.json')
         able = [dict(name=c['name'], metrics=c['metrics']) for c in found['candidates'] if not c.get('reference')]
-        answer |= dict(candidates=able, report=str(report.file('measured/report.html')), chosen=found['chosen'], because=found['headline'])
+        answer |= dict(candidates=able, report=str(report.file('measured/report.html')), chosen=found['chosen'],
+                       because=found['headline'])
     for decided in _handed(run, 'release'):
         record = decided.json('release.json')
         if record['released']: answer['released'] = dict(name=record['name'], version=record['version'])
@@ -43,11 +47,13 @@ def _result(run)->dict:
     return answer
 
 # %% ../nbs/99_cli.ipynb #01dd1093
-_shown = ('accuracy', 'f1_macro', 'log_loss', 'expected_calibration_error', 'bits_per_byte', 'perplexity_word', 'perplexity_token')
+_shown = ('accuracy', 'f1_macro', 'log_loss', 'expected_calibration_error', 'bits_per_byte', 'perplexity_word',
+          'perplexity_token')
 
 def _candidate_rows(answer:dict)->list[dict]:
     known = [m for m in _shown if any(m in c['metrics'] for c in answer['candidates'])]
-    return [dict(candidate=c['name'] + (' *' if c['name'] == answer.get('chosen') else ''), **{m: c['metrics'].get(m) for m in known}) for c in answer['candidates']]
+    return [dict(candidate=c['name'] + (' *' if c['name'] == answer.get('chosen') else ''),
+                 **{m: c['metrics'].get(m) for m in known}) for c in answer['candidates']]
 
 # %% ../nbs/99_cli.ipynb #49080e30
 def _mark(check:dict)->str: return 'passed' if check['passed'] else 'FAILED' if check['required'] else 'noted'
@@ -55,10 +61,13 @@ def _mark(check:dict)->str: return 'passed' if check['passed'] else 'FAILED' if 
 def _show_run(answer:dict):
     "Print a run for people."
     print(f"\n{answer['run']}: {answer['state']} in {answer['seconds']:.1f} s\n")
-    if answer['candidates']: show_table(_candidate_rows(answer), 'candidates on the test split (* chosen on validation)')
+    if answer['candidates']:
+        show_table(_candidate_rows(answer), 'candidates on the test split (* chosen on validation)')
     if answer.get('because'): print(f"\n{answer['because']}")
-    if answer.get('gate'): print(); show_table([dict(gate=_mark(c), check=c['name'], detail=c['detail']) for c in answer['gate']])
-    if answer['released']: print(f"\nreleased: {answer['released']['name']} version {answer['released']['version']} serves as champion")
+    if answer.get('gate'):
+        print(); show_table([dict(gate=_mark(c), check=c['name'], detail=c['detail']) for c in answer['gate']])
+    if answer['released']:
+        print(f"\nreleased: {answer['released']['name']} version {answer['released']['version']} serves as champion")
     elif answer.get('gate'): print('\nnot released: see the failed checks above; the champion stays as it was')
     if answer['report']: print(f"report:   {answer['report']}")
     for step, error in answer['errors'].items(): print(f'\n{step}: {error}')
@@ -77,7 +86,9 @@ def demo(json_:Json=False):
     "Run the main job on the text that ships with the package: train, evaluate, gate, release, predict."
     def show(answer):
         _show_run(answer)
-        if answer['released']: print("\nnext:     elm app                    try it, and compare two versions blind\n          elm serve --port 8000      answer over HTTP")
+        if answer['released']:
+            print("\nnext:     elm app                    try it, and compare two versions blind\n"
+                  "          elm serve --port 8000      answer over HTTP")
     from enterprise_lm.running import run_with_state
     return _result(run_with_state('intent', {})), show
 
@@ -86,7 +97,8 @@ def demo(json_:Json=False):
 @answered
 def run(
     pipeline:Annotated[str, typer.Argument(help='Name of a pipeline, or the path of a .yaml file.')],
-    p:Annotated[Optional[list[str]], typer.Option('-p', '--parameter', help='A parameter, as name=value; may be repeated.')]=None,
+    p:Annotated[Optional[list[str]], typer.Option('-p', '--parameter',
+                                                  help='A parameter, as name=value; may be repeated.')]=None,
     jobs:Annotated[Optional[int], typer.Option(help='Steps at the same time.')]=None,
     force:Annotated[bool, typer.Option(help='Run every step, cached or not.')]=False,
     from_:Annotated[str, typer.Option('--from', help='Run this step and all that need it, cached or not.')]='',
@@ -106,7 +118,8 @@ home = workspace
 # %% ../nbs/99_cli.ipynb #5c031a82
 @app.command()
 @answered
-def init(directory:Annotated[Path, typer.Argument(help='Folder of the workspace; made if it is not there.')], json_:Json=False):
+def init(directory:Annotated[Path, typer.Argument(help='Folder of the workspace; made if it is not there.')],
+         json_:Json=False):
     "Lay down a workspace: settings.ini and the pipelines, ready to be changed."
     from enterprise_lm.core.settings import Settings
     from enterprise_lm.pipelines.pipeline import pipeline_folders
@@ -116,10 +129,12 @@ def init(directory:Annotated[Path, typer.Argument(help='Folder of the workspace;
     made = [path for path in wanted if not path.exists()]
     try:
         for path in made: path.parent.mkdir(parents=True, exist_ok=True); path.write_bytes(wanted[path])
-    except OSError as error: raise UserError(f"cannot write to {directory}: {error.strerror}; give a folder you may write to") from None
+    except OSError as error:
+        raise UserError(f"cannot write to {directory}: {error.strerror}; give a folder you may write to") from None
     kept = [str(p) for p in wanted if p not in made]
     return dict(workspace=str(directory.resolve()), made=[str(p) for p in made], kept=kept), lambda a: print(
-        f"{a['workspace']}: {len(a['made'])} files made, {len(a['kept'])} kept as they were\nnext: cd {directory} && elm run intent -p data=FILE")
+        f"{a['workspace']}: {len(a['made'])} files made, {len(a['kept'])} kept as they were\n"
+        f"next: cd {directory} && elm run intent -p data=FILE")
 
 # %% ../nbs/99_cli.ipynb #380190d7
 def _target(name:str)->Path:
@@ -135,13 +150,16 @@ def _target(name:str)->Path:
     if Path(name).is_dir(): return Path(name).resolve()
     if (settings.home/'runs'/name).is_dir(): return settings.home/'runs'/name
     found = find(name.rpartition('@')[2].rpartition('-')[2] if len(name) > 3 else '????')
-    if not found: raise UserError(f"there is no run, artifact or digest `{name}` in {settings.home}: `elm ls` lists what there is")
+    if not found:
+        raise UserError(f"there is no run, artifact or digest `{name}` in {settings.home}: "
+                        "`elm ls` lists what there is")
     return found.path
 
 # %% ../nbs/99_cli.ipynb #6dc48b8b
 @app.command()
 @answered
-def ls(what:Annotated[str, typer.Argument(help='runs, artifacts or models; all of them without it.')]='', json_:Json=False):
+def ls(what:Annotated[str, typer.Argument(help='runs, artifacts or models; all of them without it.')]='',
+       json_:Json=False):
     "List runs, artifacts and registered models, newest first."
     from enterprise_lm.core.artifact import list_artifacts
     from enterprise_lm.core.errors import unknown
@@ -149,8 +167,10 @@ def ls(what:Annotated[str, typer.Argument(help='runs, artifacts or models; all o
     from enterprise_lm.pipelines.run import list_runs
     from enterprise_lm.release.registry import model_names, versions
     settings = get_settings()
-    known = dict(runs=lambda: [dict(run=r.id, state=r.state, seconds=round(r.seconds, 1), started=r.started) for r in list_runs(settings)],
-                 models=lambda: [dict(model=m, version=v['version'], aliases=v['aliases'], made_by=v['name'], digest=v['digest'][:12])
+    known = dict(runs=lambda: [dict(run=r.id, state=r.state, seconds=round(r.seconds, 1), started=r.started)
+                               for r in list_runs(settings)],
+                 models=lambda: [dict(model=m, version=v['version'], aliases=v['aliases'], made_by=v['name'],
+                                      digest=v['digest'][:12])
                                  for m in model_names(settings) for v in versions(m, settings)[::-1]],
                  artifacts=lambda: [dict(kind=a.kind, name=a.name, digest=a.short, time=a.manifest['time'])
                                     for a in list_artifacts(root=settings.folder('artifacts'))])
@@ -162,7 +182,8 @@ def ls(what:Annotated[str, typer.Argument(help='runs, artifacts or models; all o
 # %% ../nbs/99_cli.ipynb #589cf629
 @app.command()
 @answered
-def show(target:Annotated[str, typer.Argument(help='A run, an artifact, a path or a digest; the newest run without it.')]='', json_:Json=False):
+def show(target:Annotated[str, typer.Argument(help='A run, an artifact, a path or a digest; '
+                                                   'the newest run without it.')]='', json_:Json=False):
     "Show a run or an artifact."
     from enterprise_lm.core.artifact import load
     from enterprise_lm.pipelines.run import load_run
@@ -170,10 +191,13 @@ def show(target:Annotated[str, typer.Argument(help='A run, an artifact, a path o
     if (folder/'manifest.json').is_file():
         manifest = load(folder, verify=False).manifest
         def table(answer):
-            show_table([dict(key=k, value=json.dumps(v, ensure_ascii=False)[:300] if isinstance(v, (dict, list)) else v) for k, v in answer.items()])
+            def plain(v): return json.dumps(v, ensure_ascii=False)[:300] if isinstance(v, (dict, list)) else v
+            show_table([dict(key=k, value=plain(v)) for k, v in answer.items()])
         return dict(path=str(folder)) | manifest, table
     found = load_run(folder)
-    def both(answer): _show_run(answer); print(); show_table([{k: s[k] for k in ('name', 'state', 'seconds', 'notebook')} for s in answer['steps']])
+    def both(answer):
+        _show_run(answer)
+        print(); show_table([{k: s[k] for k in ('name', 'state', 'seconds', 'notebook')} for s in answer['steps']])
     return _result(found) | dict(folder=str(folder), ok=True), both
 
 # %% ../nbs/99_cli.ipynb #f682be3c
@@ -187,7 +211,8 @@ def lineage(
     "Show what an artifact was made from, all the way back."
     from enterprise_lm.core.lineage import lineage as walk
     found = walk(_target(artifact))
-    return dict(root=found.root, nodes=list(found.nodes.values()), edges=found.edges), lambda answer: print(found.mermaid() if mermaid else found)
+    facts = dict(root=found.root, nodes=list(found.nodes.values()), edges=found.edges)
+    return facts, lambda answer: print(found.mermaid() if mermaid else found)
 
 # %% ../nbs/99_cli.ipynb #6ecd527f
 @app.command()
@@ -196,7 +221,8 @@ def settings(json_:Json=False):
     "Show every setting, its value and where it came from."
     from enterprise_lm.core.settings import get_settings
     found = get_settings()
-    return dict(root=str(found.root), settings=found.rows()), lambda answer: (print(f"workspace {answer['root']}\n"), show_table(answer['settings']))
+    facts = dict(root=str(found.root), settings=found.rows())
+    return facts, lambda answer: (print(f"workspace {answer['root']}\n"), show_table(answer['settings']))
 
 # %% ../nbs/99_cli.ipynb #70b3cc48
 @app.command()
@@ -215,7 +241,8 @@ def verify(
         rows = again(folder)
         problems = [f"{r['step']} handed on another {r['output']} when it was run again" for r in rows if not r['same']]
     def show(answer):
-        if answer['rerun']: show_table([r | dict(before=r['before'][:12], after=r['after'][:12]) for r in answer['rerun']])
+        if answer['rerun']:
+            show_table([r | dict(before=r['before'][:12], after=r['after'][:12]) for r in answer['rerun']])
         print('\n'.join(answer['problems']) or f"{answer['target']}: every byte is as it was sealed")
     return dict(target=str(folder), ok=not problems, problems=problems, rerun=rows), show
 
@@ -236,7 +263,8 @@ def graph(
     is_run = (get_settings().home/'runs'/pipeline/'run.json').is_file()
     drawn = load_run(pipeline) if is_run else read_pipeline(find_pipeline(pipeline))
     if svg: svg.write_text(to_svg(drawn), encoding='utf-8')
-    return dict(mermaid=to_mermaid(drawn), svg=str(svg) if svg else None), lambda answer: print(answer['mermaid'] if mermaid else to_text(drawn))
+    facts = dict(mermaid=to_mermaid(drawn), svg=str(svg) if svg else None)
+    return facts, lambda answer: print(answer['mermaid'] if mermaid else to_text(drawn))
 
 # %% ../nbs/99_cli.ipynb #5a8f7679
 @app.command()
@@ -245,7 +273,9 @@ def rollback(model:Annotated[str, typer.Argument(help='A registered model.')], j
     "Let the version before serve again."
     from enterprise_lm.release.registry import rollback as back
     aliases = back(model)
-    return dict(model=model, aliases=aliases), lambda answer: print(f"{model}: version {aliases['champion']} serves as champion, {aliases.get('previous', 'none')} is the one before")
+    sentence = (f"{model}: version {aliases['champion']} serves as champion, "
+                f"{aliases.get('previous', 'none')} is the one before")
+    return dict(model=model, aliases=aliases), lambda answer: print(sentence)
 
 # %% ../nbs/99_cli.ipynb #36a161a3
 @app.command()
@@ -261,7 +291,8 @@ def predict(
     "Answer every row of a file; bad rows go to a reject file with their reason."
     from enterprise_lm.serving.batch import predict_file
     done = predict_file(f'{model}@{version}', input, output, text=text)
-    return done, lambda answer: print(f"{answer['rows']} rows answered, {answer['rejected']} rejected, in {answer['seconds']:.1f} s: {answer['output']}")
+    return done, lambda answer: print(f"{answer['rows']} rows answered, {answer['rejected']} rejected, "
+                                      f"in {answer['seconds']:.1f} s: {answer['output']}")
 
 # %% ../nbs/99_cli.ipynb #cf626a0e
 @app.command()
@@ -269,7 +300,8 @@ def predict(
 def serve(
     port:Annotated[Optional[int], typer.Option(help='Port to listen on; the setting without it.')]=None,
     host:Annotated[str, typer.Option(help='Address to listen on; the setting without it.')]='',
-    model:Annotated[Optional[list[str]], typer.Option(help='A registered model; all that have a champion without it.')]=None,
+    model:Annotated[Optional[list[str]],
+                    typer.Option(help='A registered model; all that have a champion without it.')]=None,
     json_:Json=False,
 ):
     "Answer over HTTP until it is stopped; prints the address when it answers."
