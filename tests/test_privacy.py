@@ -208,3 +208,8 @@ def test_presidio_stands_behind_the_same_interface():
     sound(text, spans[0]); assert [s.type for s in spans[0]] == ['CARD_NUMBER', 'EMAIL'] and not spans[1]
     own = PresidioEngine(recognizers=[PatternRecognizer(supported_entity='USERNAME', name='staff', patterns=[Pattern('staff', r'\bBRL-[0-9]{4}\b', .9)])])
     assert 'USERNAME' in [s.type for s in Detector(engine=own, tagger=False)([text])[0]]
+
+
+@pytest.mark.parametrize('unit', ('wechat abcdef ', 'weixin abcdef'))
+def test_time_grows_with_the_length_of_words_without_an_account(unit):
+    test_time_grows_with_the_length(unit)
