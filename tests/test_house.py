@@ -58,8 +58,8 @@ def test_imports_share_no_cell_with_work():
     for path in notebooks:
         for n, cell in enumerate(json.loads(path.read_text(encoding='utf-8'))['cells']):
             if cell['cell_type'] != 'code' or re.search(r'^#\|\s*(export|hide)', source(cell), re.M): continue
-            lines = [l for l in source(cell).splitlines() if l.strip() and not l.startswith('#')]
-            if len({bool(re.match(r'(import|from)\s', l)) for l in lines}) > 1: mixed.append(f'{path.relative_to(root)} cell {n}')
+            body = ast.parse(re.sub(r'^[!%].*', '', source(cell), flags=re.M)).body
+            if len({isinstance(node, (ast.Import, ast.ImportFrom)) for node in body}) > 1: mixed.append(f'{path.relative_to(root)} cell {n}')
     assert not mixed, f'imports beside work: {mixed}'
 
 
