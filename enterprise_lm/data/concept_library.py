@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from fastcore.basics import patch
-from ..core.artifact import Artifact, load
+from ..core.artifact import Artifact, data_digest, load
 from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
 from .candidates import corpus_rows, propose_concepts
@@ -23,6 +23,7 @@ from .concept_tables import read_csv, to_csv
 from .concept_versions import concepts_of, find_library, journal_of, json_lines
 from .concept_versions import newest_version, open_library, parts_of, save_library
 from .concepts import Concept, Library, to_dict
+from .databases import database_name, is_sql, split_source
 from .skos import read_turtle, to_turtle
 
 _all_ = ['find_library', 'open_library', 'save_library']  # those of concept_versions
@@ -52,20 +53,22 @@ def combine(
     return [found[id] for id in sorted(found)]
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #150803e4
+def _corpus(source)->Artifact|None:
+    "The corpus artifact that a source is, or is a split of, when there is one."
+    if isinstance(source, Artifact): return source
+    if not isinstance(source, str | Path) or is_sql(source): return None
+    place = next((p for p in (str(source), str(source).partition('#')[0]) if (Path(p)/'manifest.json').is_file()), None)
+    return load(place, verify=False) if place else None
+
 def _part_name(source)->str:
     "A name for what a source proposes, the same wherever the source lies."
-    if isinstance(source, Artifact): return source.name
-    if isinstance(source, str) and '://' in source: return re.sub(r'[^\w.-]+', '-', source).strip('-.')
+    if (corpus := _corpus(source)): return corpus.name
     if not isinstance(source, str | Path): return 'rows'
-    if (Path(source)/'manifest.json').is_file(): return load(source, verify=False).name
-    return re.sub(r'[^\w.-]+', '-', Path(source).resolve().name).strip('-.') or 'corpus'
+    if is_sql(source): url, query = split_source(source); named = f'{database_name(url)}-{data_digest(query)[:8]}'
+    else: named = source if '://' in str(source) else Path(source).resolve().name
+    return re.sub(r'[^\w.-]+', '-', str(named)).strip('-.') or 'corpus'
 
-# %% ../../nbs/10_data/89_concept_library.ipynb #1672f51f
-def _corpus(source)->Artifact|None:
-    "The corpus artifact that a source is, when it is one."
-    if isinstance(source, Artifact): return source
-    return load(source) if isinstance(source, str | Path) and (Path(source)/'manifest.json').is_file() else None
-
+# %% ../../nbs/10_data/89_concept_library.ipynb #fc866755
 def build_library(
     source,         # a corpus artifact or its folder, a file, folder or 'sample://…', or rows (dicts)
     name:str,       # the library's; the next version when there is one
@@ -80,6 +83,7 @@ def build_library(
     if minimum < 1 or limit < 1: raise UserError(f'minimum={minimum} and limit={limit} must be 1 or more')
     before, journal = newest_version(name, root), journal_of(name, settings or get_settings())
     corpus = _corpus(source)
+    if corpus: load(corpus)     # verified
     proposed = propose_concepts(corpus_rows(source), minimum, limit, tagger)
     parts = parts_of(before) | {part or _part_name(source): proposed}
     edits = json_lines(before.file('edits.jsonl')) if before else []
