@@ -94,6 +94,17 @@ def test_merged_rows_say_where_they_are_from(home):
     assert kept + lost == 90 and both.info['overlap']
 
 
+def test_a_test_row_that_two_corpora_share_counts_once(home):
+    lines(home/'a.jsonl', range(40)); lines(home/'b.jsonl', range(40, 80)); lines(home/'test.jsonl', range(100, 120))
+    a, b = (prepare(home/f'{n}.jsonl', name=n, test=home/'test.jsonl', root=home/'root') for n in 'ab')
+    both = Corpus.load(merge([a, b], root=home/'root'))
+    assert sorted(both['test'].texts) == sorted(Corpus.load(a)['test'].texts) and len(both['test']) == 20
+    left = [json.loads(l) for l in (both.artifact.path/'rejected.jsonl').open(encoding='utf-8')]
+    assert sum(r['rule'] == 'exact duplicate' for r in left) == 20
+    lines(home/'twice.jsonl', [*range(100, 110)] * 2)
+    assert len(Corpus.load(prepare(home/'a.jsonl', name='given', test=home/'twice.jsonl', preparation=washed, root=home/'root'))['test']) == 20, 'one file stays as it was given'
+
+
 def test_merge_refuses_what_does_not_fit(home):
     lines(home/'a.jsonl', range(40)); (home/'b.txt').write_text('\n'.join(f'plain text {i}' for i in range(40)))
     a, b = prepare(home/'a.jsonl', root=home/'root'), prepare(home/'b.txt', root=home/'root')

@@ -7,7 +7,7 @@ __all__ = ['make_corpus', 'prepare', 'Split', 'Corpus']
 
 # %% ../../nbs/10_data/70_corpus.ipynb #79187e41
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -64,9 +64,10 @@ def _check_read(index:Index, tally:Tally, files:list, strict:bool, limit:float)-
     return rejected
 
 # %% ../../nbs/10_data/70_corpus.ipynb #5c7fcc10
-def _copies(index:Index, shards:list, preparation:Preparation)->dict:
-    "Rows that repeat another, and the one that stays."
-    exact = drop_exact(index) if preparation.exact_duplicates else {}
+def _copies(index:Index, shards:list, preparation:Preparation, shared:tuple=())->dict:
+    "Rows that repeat another, and the one that stays; `shared` sides were held back by several sources."
+    exact = {}
+    for side in ('train', *shared) if preparation.exact_duplicates else (): exact |= drop_exact(index, side)
     near = drop_near(index, shards, preparation.near_duplicates) if preparation.near_duplicates else {}
     return near | {row: near.get(kept, (kept, alike)) for row, (kept, alike) in exact.items()}
 
@@ -78,11 +79,12 @@ def _held(preparation:Preparation, own:set)->tuple:
     return tuple(side for side in ('golden', 'test', 'validation') if side in own)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #e3c07ad0
-def _decide(index:Index, shards:list, used:dict, preparation:Preparation, own:set)->Plan:
+def _decide(index:Index, shards:list, used:dict, preparation:Preparation, given:Counter)->Plan:
     "Where each row goes."
     overlap = leave_overlap(index, used['overlap_words'])
     left = {row: (*why, 1. if why[0] == 'text' else None) for row, why in overlap.items()}
-    copies = _copies(index, shards, preparation)
+    own = set(given) - {'train', 'golden'}
+    copies = _copies(index, shards, preparation, tuple(side for side in sorted(own) if given[side] > 1))
     if not len(where_side(index, 'train')):
         raise UserError("every training row is held back in validation or test too: give other files")
     side = divide(index, own, used['train'], used['split_by'])
@@ -116,7 +118,7 @@ def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool,
         index, tally = take_stock(shards, tuple(n for n, _ in stages))
         rejected = _check_read(index, tally, files, strict, rejected_limit)
         if used['overlap_words'] is None: used['overlap_words'] = 0 if (index.label >= 0).any() else 20
-        plan = _decide(index, shards, used, preparation, {side for side, _ in files} - {'train', 'golden'})
+        plan = _decide(index, shards, used, preparation, Counter(side for side, _ in files))
         _check_plan(plan, shards, strict)
         far = check_limits(preparation.limits, index, len(plan.left), tally.missing)
         write_rows(d.path, shards, plan, sides)

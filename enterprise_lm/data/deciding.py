@@ -21,10 +21,12 @@ from .split import deal
 # %% ../../nbs/10_data/69_deciding.ipynb #773ecc1c
 def drop_exact(
     index:Index, # changed in place
+    side:str='train', # whose rows are compared with each other
 )->dict: # {row: (row it repeats, 1.0)}
-    "Mark training rows whose text and label occur before, and return of what they are a copy."
+    "Mark rows of a side whose text and label occur before on it, and return of what they are a copy."
     import numpy as np
-    rows = where_side(index, 'train')
+    rows = where_side(index, side)
+    if not len(rows): return {}
     key, label = index.key[rows], index.label[rows]
     order = np.lexsort((rows, label, key))
     new = np.append(True, (key[order][1:] != key[order][:-1]) | (label[order][1:] != label[order][:-1]))

@@ -69,7 +69,7 @@ def _more_findings(index:Index, far:int)->list[tuple]: # (rule, count, detail)
     "What left as a copy, and how many texts are outliers."
     copied = Counter(fates[f] for f in index.fate[index.fate > fates.index('overlap')].tolist())
     return [('outliers', far, 'texts far longer or shorter than the others')] * bool(far) + [
-        (f'{rule}s', n, 'training rows left out, see rejected.jsonl and clusters.jsonl') for rule, n in copied.items()]
+        (f'{rule}s', n, 'rows left out, see rejected.jsonl and clusters.jsonl') for rule, n in copied.items()]
 
 def _source_files(shards:list)->list[dict]: # split, file, sha256, rows
     ordered = [s for side in (*sides, 'golden') for s in shards if s.side == side]
