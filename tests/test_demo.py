@@ -117,7 +117,7 @@ def test_readme_shows_only_what_works(demo, run_elm, tmp_path):
     calls = [shlex.split(line.split('&&')[0]) for line in lines if line.startswith('elm ')]
     assert {c[1] for c in calls} >= {'demo', 'run', 'init', 'predict', 'verify', 'serve', 'app', 'rollback', 'show', 'graph'}
     for call in calls:
-        help_text = subprocess.run([*call[:3 if call[1] == 'concepts' else 2], '--help'], capture_output=True, text=True).stdout
+        help_text = subprocess.run([*call[:3 if call[1] in ('concepts', 'labels') else 2], '--help'], capture_output=True, text=True).stdout
         assert all(o.split('=')[0] in help_text for o in call[2:] if o.startswith('-')), f'{call}: an option that does not exist'
     folder, _ = demo
     first = next(block for block in re.findall(r'```sh\n(.*?)```', text, re.S) if 'elm verify' in block)
