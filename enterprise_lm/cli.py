@@ -138,8 +138,8 @@ def init(directory:Annotated[Path, typer.Argument(help='Folder of the workspace;
 
 # %% ../nbs/99_cli.ipynb #380190d7
 def _target(name:str)->Path:
-    "The folder of a run or an artifact; the newest run for ''."
-    from enterprise_lm.core.artifact import find
+    "The folder of a run, or of an artifact by digest or name (its newest version); the newest run for ''."
+    from enterprise_lm.core.artifact import find, list_artifacts
     from enterprise_lm.core.settings import get_settings
     from enterprise_lm.pipelines.run import list_runs
     settings = get_settings()
@@ -150,6 +150,7 @@ def _target(name:str)->Path:
     if Path(name).is_dir(): return Path(name).resolve()
     if (settings.home/'runs'/name).is_dir(): return settings.home/'runs'/name
     found = find(name.rpartition('@')[2].rpartition('-')[2] if len(name) > 3 else '????')
+    found = found or next((a for a in list_artifacts() if a.name == name), None)
     if not found:
         raise UserError(f"there is no run, artifact or digest `{name}` in {settings.home}: "
                         "`elm ls` lists what there is")

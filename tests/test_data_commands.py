@@ -126,3 +126,10 @@ def test_no_password_reaches_a_concept_library(tmp_path, monkeypatch):
     made = concept_library.build_library('postgresql://ann:hunter2@db.example/shop#SELECT text FROM mail', 'terms', tagger=None, root=tmp_path, settings=Settings(root=tmp_path))
     assert not any(b'hunter2' in p.read_bytes() or 'hunter2' in p.name for p in tmp_path.rglob('*') if p.is_file())
     assert any(f.startswith('parts/postgresql-shop-') for f in made.files)
+
+
+def test_a_corpus_is_verified_and_shown_by_its_name(run_elm, tmp_path):
+    (tmp_path/'信.jsonl').write_text(''.join(json.dumps(dict(text=f'台灯 {n} does not light', label='ab'[n % 2])) + '\n' for n in range(40)), encoding='utf-8')
+    made = run_elm('prepare', '信.jsonl', '--output', 'desk', '--json', folder=tmp_path).answer
+    assert run_elm('verify', 'desk', '--json', folder=tmp_path).answer['ok']
+    assert run_elm('show', 'desk', '--json', folder=tmp_path).answer['digest'] == run_elm('show', made['digest'][:8], '--json', folder=tmp_path).answer['digest']
