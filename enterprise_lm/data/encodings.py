@@ -70,7 +70,8 @@ def _bad_bytes(path:Path, name:str, encoding:str)->UserError:
     if not guess: return UserError(f"{name} is a binary file, not text: export it as csv, jsonl or another text format")
     guess = guess_encoding(around) or guess
     told = guess not in ('', encoding)
-    mend = f"save it as UTF-8 or say encoding='{guess}'" if told else 'mend these bytes or save it as UTF-8'
+    say = f"save it as UTF-8 or say encoding='{guess}' (--encoding {guess})"
+    mend = say if told else 'mend these bytes or save it as UTF-8'
     return UserError(f"{name}, line {line}: byte {offset} is not {encoding}; {mend}")
 
 # %% ../../nbs/10_data/00_encodings.ipynb #83e12687
@@ -84,7 +85,7 @@ def _check_text(path:Path, name:str, encoding:str)->str:
     if codec.startswith(('utf-16', 'utf-32')): return codec
     if guess.startswith(('utf-16', 'utf-32')):
         raise UserError(f"{name} is not {encoding}: byte 0 begins {guess} text; "
-                        f"save it as UTF-8 or say encoding='{guess}'")
+                        f"save it as UTF-8 or say encoding='{guess}' (--encoding {guess})")
     if not guess and head.count(0) * 100 > len(head):
         raise UserError(f"{name} is a binary file, not text: export it as csv, jsonl or another text format")
     return 'utf-8-sig' if codec == 'utf-8' else codec
