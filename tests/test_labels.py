@@ -12,6 +12,9 @@ from enterprise_lm.data.adjudication import dawid_skene, disagreements, majority
 from enterprise_lm.data.agreement import agreement, cohen, fleiss, krippendorff_alpha, label_counts
 from enterprise_lm.data.labels import current_guidelines, current_labels, list_guidelines, list_labels, store_label, write_guidelines
 from enterprise_lm.data.selection import k_centers, select_items, text_vectors, uncertainty
+from enterprise_lm.review.ballots import list_votes
+
+pytest_plugins = ('postgres',)
 
 root = Path(__file__).resolve().parents[1]
 many = limits(max_examples=80, deadline=None)
@@ -51,6 +54,37 @@ def test_two_label_at_once_and_a_killed_third_keeps_what_was_acknowledged(worksp
     for who in ('Mara', '李云'): assert [r['item'] for r in rows if r['annotator'] == who] == [f't-{n}' for n in range(60)]
     assert sum(r['annotator'] == 'Tom' for r in rows) - (acknowledged + 1) in (0, 1)
     assert store_label('t-0', 'c@1', 'intent', 'refund', 'Noor', settings=workspace) > 0
+
+
+first = r'''
+import sys, time
+from pathlib import Path
+from enterprise_lm.core.settings import get_settings
+from enterprise_lm.data.labels import store_label
+from enterprise_lm.review.ballots import cast_vote
+folder, who, url = sys.argv[1:]
+workspace, go = get_settings(folder, workspace__database=url), Path(folder)/'go'
+print('ready', flush=True)
+while not go.exists(): time.sleep(.0005)
+if int(who) % 2: store_label('t-1', 'c@1', 'intent', 'refund', who, settings=workspace)
+cast_vote('intent', 'a', 'b', 'left', who, 't-1', settings=workspace)
+store_label('t-2', 'c@1', 'intent', 'refund', who, settings=workspace)'''
+
+
+@pytest.mark.parametrize('database', ['sqlite', 'postgresql'])
+def test_all_who_come_first_at_once_find_their_tables(workspace, database, request):
+    "Who votes makes one table and who labels two: they meet half-way, on a database nobody has set up."
+    url = request.getfixturevalue('postgres') if database == 'postgresql' else ''
+    started = [subprocess.Popen([sys.executable, '-c', first, str(workspace.root), str(n), url], cwd=workspace.root, text=True, env=os.environ | dict(PYTHONPATH=str(root)),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE) for n in range(6)]
+    for process in started: assert process.stdout.readline() == 'ready\n', process.stderr.read()
+    (workspace.root/'go').touch()
+    for process in started:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said[-2000:]
+    workspace = get_settings(workspace.root, workspace__database=url)
+    assert sorted(r['annotator'] for r in list_labels(settings=workspace)) == sorted('012345' + '135')
+    assert sorted(v['reviewer'] for v in list_votes('intent', workspace)) == list('012345')
 
 
 def test_a_correction_is_a_new_row(workspace):

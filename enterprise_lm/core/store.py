@@ -52,6 +52,14 @@ def table(
     shared = table_metadata()
     return shared.tables[name] if name in shared.tables else Table(name, shared, *columns)
 
+# %% ../../nbs/00_core/50_store.ipynb #367fd2b6
+_lock = {'sqlite': 'BEGIN IMMEDIATE', 'postgresql': 'SELECT pg_advisory_xact_lock(20260)'}
+
 def create_tables(database):
-    "Create the tables that `database` lacks; what is there stays as it is."
-    table_metadata().create_all(database)
+    "Create the tables that `database` lacks; what is there stays as it is, and several processes may call it at once."
+    from sqlalchemy import inspect
+    wanted = table_metadata()
+    if set(wanted.tables) <= set(inspect(database).get_table_names()): return
+    with database.begin() as connection:
+        if lock := _lock.get(database.dialect.name): connection.exec_driver_sql(lock)
+        wanted.create_all(connection)

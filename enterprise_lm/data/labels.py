@@ -36,12 +36,9 @@ def _guidelines():
                  Column('author', String(200), nullable=False), Column('time', String(40), nullable=False))
 
 def _database(settings):
-    "The workspace's database with both tables, also when another process makes them at this moment."
-    from sqlalchemy.exc import DBAPIError
+    "The workspace's database with both tables."
     database = engine(settings)
-    _labels(); _guidelines()
-    try: create_tables(database)
-    except DBAPIError: create_tables(database)
+    _labels(); _guidelines(); create_tables(database)
     return database
 
 # %% ../../nbs/10_data/90_labels.ipynb #107b0c33
