@@ -209,7 +209,7 @@ def _check_later(later:dict, wanted:dict, where:str):
     "Whether each parameter that waits for an output can take one."
     for name, value in later.items():
         takes = wanted[name] if name in wanted else None
-        fitting = ('list',) if isinstance(value, list) else ('dict',) if isinstance(value, dict) else ('str', 'Path', 'Source')
+        fitting = {list: ('list',), dict: ('dict',)}.get(type(value), ('str', 'Path', 'Source'))
         if takes and takes.base not in fitting:
             raise UserError(f"{where}: {name} takes {takes.type}, not the output {value}")
 
