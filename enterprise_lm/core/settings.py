@@ -98,7 +98,8 @@ class App:
     host:str = '127.0.0.1'  # address to listen on
     port:int = 7860         # port to listen on
 
-_sections = dict(workspace=Workspace, tracking=Tracking, data=Data, privacy=Privacy, training=Training, evaluation=Evaluation,
+_sections = dict(workspace=Workspace, tracking=Tracking, data=Data, privacy=Privacy,
+                 training=Training, evaluation=Evaluation,
                  release=Release, pipelines=Pipelines, serving=Serving, app=App)
 
 # %% ../../nbs/00_core/20_settings.ipynb #db01c291
@@ -110,7 +111,8 @@ def _convert(value, default, where:str):
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)): return value
     try: return _switch[str(value).strip().lower()] if kind is bool else kind(str(value).strip())
     except (ValueError, KeyError):
-        raise UserError(f"{where} is {str(value)!r}: give {'true or false' if kind is bool else 'a value of type ' + kind.__name__}") from None
+        raise UserError(f"{where} is {str(value)!r}: give "
+                        f"{'true or false' if kind is bool else 'a value of type ' + kind.__name__}") from None
 
 # %% ../../nbs/00_core/20_settings.ipynb #32b7c2cf
 def find_workspace(
@@ -175,7 +177,8 @@ def folder(self:Settings, name:str)->Path:
     path = self.home/name
     try: path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror}; set [workspace] home to a folder you may write") from None
+        raise UserError(f"cannot make the folder {path}: {error.strerror}; set [workspace] home to a folder "
+                        "you may write") from None
     return path
 
 @patch(as_prop=True)
@@ -193,7 +196,8 @@ def rows(self:Settings)->list[dict]:
 
 @patch
 def _repr_html_(self:Settings):
-    cells = ''.join(f"<tr><td>{r['section']}</td><td>{r['key']}</td><td>{r['value']}</td><td>{r['source']}</td></tr>" for r in self.rows())
+    cells = ''.join(f"<tr><td>{r['section']}</td><td>{r['key']}</td><td>{r['value']}</td><td>{r['source']}</td></tr>"
+                    for r in self.rows())
     return f'<table><tr><th>section</th><th>key</th><th>value</th><th>source</th></tr>{cells}</table>'
 
 # %% ../../nbs/00_core/20_settings.ipynb #84b74d29
