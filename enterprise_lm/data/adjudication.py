@@ -28,7 +28,8 @@ def majority(
 def _aggregator(iterations:int):
     "crowd-kit's Dawid-Skene; raises `UserError` when it is not installed."
     try: from crowdkit.aggregation import DawidSkene
-    except ImportError: raise UserError("Dawid-Skene needs crowd-kit: run pip install 'enterprise_lm[labels]'") from None
+    except ImportError:
+        raise UserError("Dawid-Skene needs crowd-kit: run pip install 'enterprise_lm[labels]'") from None
     return DawidSkene(n_iter=iterations)
 
 def _reliability(given, shares)->dict[str, float]:
@@ -80,7 +81,8 @@ def adjudicate(
     settings=None,  # Settings of the workspace
 )->int: # the row's id
     "Store a decision; raises `UserError` when it has no reason."
-    if is_blank(reason): raise UserError("a decision needs a reason: say what in the guidelines decides, or what is missing there")
+    if is_blank(reason):
+        raise UserError("a decision needs a reason: say what in the guidelines decides, or what is missing there")
     return store_label(item, corpus, task, label, adjudicator, reason, role='adjudicator', settings=settings)
 
 # %% ../../nbs/10_data/92_adjudication.ipynb #531e8908

@@ -19,7 +19,8 @@ _rows = ('qwertyuiop', 'asdfghjkl', 'zxcvbnm')
 def key_neighbours()->dict[str, str]:
     "Return the letters beside and diagonally below or above each letter of a QWERTY keyboard."
     place = {key: (y, x + y / 2) for y, row in enumerate(_rows) for x, key in enumerate(row)}
-    return {k: ''.join(o for o, (oy, ox) in place.items() if o != k and abs(oy - y) <= 1 and abs(ox - x) <= 1) for k, (y, x) in place.items()}
+    return {k: ''.join(o for o, (oy, ox) in place.items() if o != k and abs(oy - y) <= 1 and abs(ox - x) <= 1)
+            for k, (y, x) in place.items()}
 
 # %% ../../nbs/10_data/82_noise.ipynb #3b285f5c
 def slip(
@@ -31,7 +32,8 @@ def slip(
     kind, letter = random.choice(('beside', 'beside', 'left out', 'twice', 'exchanged')), word[at]
     if kind == 'left out': return word[:at] + word[at + 1:]
     if kind == 'twice': return word[:at] + letter + word[at:]
-    if kind == 'exchanged' and at + 1 < len(word) and letter != word[at + 1]: return word[:at] + word[at + 1] + letter + word[at + 2:]
+    if kind == 'exchanged' and at + 1 < len(word) and letter != word[at + 1]:
+        return word[:at] + word[at + 1] + letter + word[at + 2:]
     beside = key_neighbours().get(letter.lower(), '')
     return word[:at] + (like(random.choice(beside), letter) if beside else letter * 2) + word[at + 1:]
 
@@ -86,7 +88,8 @@ def homophones()->dict[str, str]:
     "Return {character: the other characters that are typed alike}."
     found = {}
     for group in _sounds.strip().replace('\n', '|').split('|'):
-        for character in group.split()[1]: found[character] = found.get(character, '') + group.split()[1].replace(character, '')
+        for character in group.split()[1]:
+            found[character] = found.get(character, '') + group.split()[1].replace(character, '')
     return found
 
 # %% ../../nbs/10_data/82_noise.ipynb #775b9913

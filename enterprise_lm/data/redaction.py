@@ -139,7 +139,8 @@ def redact_file(
     opened, detector = open_sources(input, format, encoding), read_detector(settings, tagger)
     secret = b'' if action == 'mask' else key(settings)
     try:
-        with _Files(output) as files: done = _run(files, opened, detector, action, secret, text, language, output, findings)
+        with _Files(output) as files:
+            done = _run(files, opened, detector, action, secret, text, language, output, findings)
     except OSError as error:
         raise WorkError(f'could not write {output.name} or {findings.name}: {error.strerror or error}; '
                         'make room or rights there and run it again') from error

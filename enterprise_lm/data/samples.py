@@ -31,7 +31,8 @@ def _parse(source:str)->tuple[str, str]:
     if name not in _samples: raise unknown('sample', name, _samples)
     for key in query:
         if key != 'language': raise unknown('sample option', key, ['language'], source)
-    if query.get('language', 'en') not in ('en', 'zh'): raise unknown('language', query['language'], ['en', 'zh'], source)
+    if query.get('language', 'en') not in ('en', 'zh'):
+        raise unknown('language', query['language'], ['en', 'zh'], source)
     return name, query.get('language', '')
 
 # %% ../../nbs/10_data/10_samples.ipynb #b6f8edfe

@@ -40,12 +40,15 @@ def _weigh(row:Mapping, number:int, weight)->float:
     value = weight(row) if callable(weight) else row.get(weight)
     try: value = float(value)
     except (TypeError, ValueError): value = math.nan
-    if not 0 <= value < math.inf: raise UserError(f"the weight of row {number + 1} is no number from 0 on: mend column `{weight if isinstance(weight, str) else 'weight'}`")
+    if not 0 <= value < math.inf:
+        raise UserError(f"the weight of row {number + 1} is no number from 0 on: mend column "
+                        f"`{weight if isinstance(weight, str) else 'weight'}`")
     return value
 
 def _smallest(drawn:Iterable[tuple[float, int, Mapping]], size:int)->list[tuple[int, Mapping]]:
     "The `size` rows with the smallest draws, in their order."
-    return sorted(((n, row) for _, n, row in heapq.nsmallest(size, drawn, key=lambda d: d[:2])), key=lambda found: found[0])
+    return sorted(((n, row) for _, n, row in heapq.nsmallest(size, drawn, key=lambda d: d[:2])),
+                  key=lambda found: found[0])
 
 def sample_rows(
     rows:Iterable[Mapping], # dicts, as many as there may be

@@ -42,7 +42,8 @@ def text_vectors(
 ): # csr [texts, features], rows of length one
     "Return TF-IDF vectors of runs of one to three characters."
     from sklearn.feature_extraction.text import TfidfVectorizer
-    vectors = TfidfVectorizer(analyzer='char_wb', ngram_range=(1, 3), sublinear_tf=True, max_features=50_000, dtype=np.float32)
+    vectors = TfidfVectorizer(analyzer='char_wb', ngram_range=(1, 3), sublinear_tf=True,
+                              max_features=50_000, dtype=np.float32)
     return vectors.fit_transform([t[:longest] if t.strip() else '-' for t in texts])
 
 # %% ../../nbs/10_data/93_selection.ipynb #15bb8953
@@ -58,7 +59,8 @@ def k_centers(
     weights=None,   # [texts], what a row's distance is multiplied by; None: one
 )->list[int]: # numbers of rows in the order in which they were taken
     "Return rows far from each other and from `taken`; the first is the one nearest the mean when nothing is taken."
-    weights, far, chosen = np.ones(vectors.shape[0]) if weights is None else np.asarray(weights), np.full(vectors.shape[0], 2.), []
+    weights, far, chosen = (np.ones(vectors.shape[0]) if weights is None else np.asarray(weights),
+                            np.full(vectors.shape[0], 2.), [])
     for row in taken: far = np.minimum(far, 1 - _likeness(vectors, row))
     left = np.ones(len(far), dtype=bool); left[list(taken)] = False
     while left.any() and len(chosen) < count:

@@ -47,7 +47,8 @@ def choose_tags(
     done = -1
     for place in wrong:
         if place < done: continue  # mended with the one before
-        first, done = outside[np.searchsorted(outside, place, 'right') - 1], outside[np.searchsorted(outside, place + 1)]
+        first, done = (outside[np.searchsorted(outside, place, 'right') - 1],
+                       outside[np.searchsorted(outside, place + 1)])
         path[first:done + 1] = 0
         if done > first + 1: path[first + 1:done] = best_path(np.log(probabilities[first:done - 1] + 1e-12))
     return path[1:-1]
@@ -91,7 +92,8 @@ def span_figures(
 )->dict: # {type or 'all': precision, recall, f1, count}
     "Return how many spans were found exactly, by type and together."
     get = lambda s: (s['start'], s['end'], s['type']) if isinstance(s, dict) else (s.start, s.end, s.type)
-    sets = [{(i, *get(s)) for i, spans in enumerate(rows) for s in spans if get(s)[2] in kinds} for rows in (truth, found)]
+    sets = [{(i, *get(s)) for i, spans in enumerate(rows) for s in spans if get(s)[2] in kinds}
+            for rows in (truth, found)]
     of = lambda kind: [{s for s in side if kind in ('all', s[3])} for side in sets]
     figures = {}
     for kind in (*kinds, 'all'):

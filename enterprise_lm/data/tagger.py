@@ -89,7 +89,8 @@ class Tagger:
         self.about, self.lists, self.marks = about, names or {}, word_marks(names or {})
         self.names = {kind: frozenset(self.lists.get(kind, ())) for kind in ('given', 'surname', 'place')}
 
-    def __repr__(self): return f"tagger of {sum(v.size for v in self.weights.values()):,} weights for {', '.join(types)}"
+    def __repr__(self):
+        return f"tagger of {sum(v.size for v in self.weights.values()):,} weights for {', '.join(types)}"
 
 # %% ../../nbs/10_data/19_tagger.ipynb #740a47ab
 @patch
@@ -100,7 +101,9 @@ def lines(self:Tagger,
     codes = [marked_codes(t, self.marks) for t in texts]
     for line in fill_lines(map(len, codes)):
         row, there, places = lay_out([codes[i] for i in line])
-        yield [(i, *place) for i, place in zip(line, places)], network_logits(self.weights, self.about['dilations'], row, there), there
+        yield [(i, *place) for i, place in zip(line,
+                                               places)], network_logits(self.weights, self.about['dilations'],
+                                                                        row, there), there
 
 @patch
 def logits(self:Tagger,
@@ -149,7 +152,8 @@ def __call__(self:Tagger,
     "Return the names found in each text."
     cut = [(i, *window) for i, text in enumerate(texts) for window in windows(text)]
     found = [[] for _ in texts]
-    for (i, place, part, first, last), spans, likely in zip(cut, *_network_spans(self, [part for _, _, part, _, _ in cut])):
+    for (i, place, part, first, last), spans, likely in zip(cut,
+                                                            *_network_spans(self, [part for _, _, part, _, _ in cut])):
         spans = second_opinion(part, merge_spans(spans), likely, self.names) if lists else merge_spans(spans)
         moved = (replace(s, start=s.start + place, end=s.end + place) for s in spans)
         found[i] += [s for s in moved if first <= s.start < last]

@@ -21,13 +21,17 @@ def read_word_list(
     "Return the words of a list; raises `UserError` that names the line when a count is no number."
     try: lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the word list {Path(path).name} cannot be read ({getattr(error, 'strerror', None) or 'it is not UTF-8'}): give a UTF-8 text file with a word a line") from None
+        raise UserError(f"the word list {Path(path).name} cannot be read "
+                        f"({getattr(error, 'strerror', None) or 'it is not UTF-8'}): give a UTF-8 text file with "
+                        "a word a line") from None
     found = {}
     for number, line in enumerate(lines, 1):
         word, _, count = line.partition('\t')
         if not word.strip() or word.startswith('#'): continue
         try: found[word.strip()] = max(float(count.split('\t')[0]) if count else 1., 1e-9)
-        except ValueError: raise UserError(f"{Path(path).name}, line {number}: the count is no number; write word<TAB>count, or the word alone") from None
+        except ValueError:
+            raise UserError(f"{Path(path).name}, line {number}: the count is no number; write word<TAB>count, or "
+                            "the word alone") from None
     if not found: raise UserError(f"the word list {Path(path).name} holds no word: put one on each line")
     return found
 
@@ -57,7 +61,8 @@ def jieba_tokenizer():
     "Return a jieba tokenizer that reads no cache; raises `UserError` when jieba is not installed."
     try: import jieba
     except ImportError:
-        raise UserError("the segmenter 'jieba' needs the package jieba, which is not installed: install it, or use 'core' or a word list") from None
+        raise UserError("the segmenter 'jieba' needs the package jieba, which is not installed: install it, or use "
+                        "'core' or a word list") from None
     tokenizer = jieba.Tokenizer()
     tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
     tokenizer.initialized = True
@@ -75,12 +80,15 @@ class Segmenter:
 
     def __post_init__(self):
         if self.name not in segmenters: raise unknown('segmenter', self.name, segmenters)
-        if (self.name == 'list') != bool(self.word_list): raise UserError("the segmenter 'list' goes with word_list=, the file of words; the others have none")
+        if (self.name == 'list') != bool(self.word_list):
+            raise UserError("the segmenter 'list' goes with word_list=, the file of words; the others have none")
 
     def cutter(self):
         "Return the function that cuts a run of Han characters; None for 'core'."
         if self.name == 'jieba': return lambda run: jieba_tokenizer().lcut(run)
-        return _list_segmenter(self.word_list, file_digest(self.word_list) if Path(self.word_list).is_file() else '') if self.name == 'list' else None
+        return _list_segmenter(self.word_list,
+                               file_digest(self.word_list)
+                               if Path(self.word_list).is_file() else '') if self.name == 'list' else None
 
     def __call__(self, texts:list[str])->list[list[str]]:
         "Return the words of each text, in order, as written."
@@ -102,7 +110,8 @@ def segmenter_record(
     "Return what has to be recorded of a segmenter so that somebody else can cut the same way."
     from importlib import metadata
     if segmenter.name == 'jieba': jieba_tokenizer(); return dict(segmenter='jieba', version=metadata.version('jieba'))
-    return dict(segmenter='core') if segmenter.name == 'core' else dict(segmenter='list', word_list_sha256=file_digest(segmenter.word_list))
+    return dict(segmenter='core') if segmenter.name == 'core' else dict(segmenter='list',
+                                                                        word_list_sha256=file_digest(segmenter.word_list))
 
 # %% ../../nbs/10_data/74_words.ipynb #0d269d32
 def spans(
