@@ -60,7 +60,8 @@ def to_arrays(
     arrays |= dict(output=state['output.weight'].T, output_bias=state['output.bias'])
     for i in range(len(network.layers)):
         weight = state[f'layers.{i}.convolution.weight']
-        arrays |= {f'{side}{i}': weight[:, :, k].T for k, side in enumerate(sides)} | {f'bias{i}': state[f'layers.{i}.convolution.bias']}
+        arrays |= {f'{side}{i}': weight[:, :, k].T
+                   for k, side in enumerate(sides)} | {f'bias{i}': state[f'layers.{i}.convolution.bias']}
     return {name: np.ascontiguousarray(value) for name, value in arrays.items()}
 
 # %% ../../nbs/20_models/80_character_tagger.ipynb #802981d9
@@ -97,7 +98,8 @@ class CharacterTagger:
 
     @property
     def dilations(self)->list[int]: return [layer.reach for layer in self.model.layers]
-    def tagger(self)->Tagger: return Tagger(to_arrays(self.model), dict(self.about, dilations=self.dilations), self.names)
+    def tagger(self)->Tagger:
+        return Tagger(to_arrays(self.model), dict(self.about, dilations=self.dilations), self.names)
     def predict(self, texts): return self.tagger()(texts)
 
 # %% ../../nbs/20_models/80_character_tagger.ipynb #5506d551
@@ -106,10 +108,12 @@ def save(self:CharacterTagger, folder):
     "Write tagger.safetensors, in half precision, tagger.json and names.json; the same weights give the same bytes."
     from safetensors.numpy import save_file
     folder = Path(folder)
-    save_file({name: value.astype(np.float16) for name, value in sorted(to_arrays(self.model).items())}, folder/'tagger.safetensors')
+    save_file({name: value.astype(np.float16) for name, value in sorted(to_arrays(self.model).items())},
+              folder/'tagger.safetensors')
     about = dict(self.about, format=FORMAT, tags=tags, dilations=self.dilations, channels=self.model.output.in_features)
     for name, content in (('tagger', about), ('names', self.names)):
-        (folder/f'{name}.json').write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf-8')
+        (folder/f'{name}.json').write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + '\n',
+                                           encoding='utf-8')
 
 @patch(cls_method=True)
 def load(cls:CharacterTagger, folder):

@@ -115,7 +115,8 @@ def _examples(task, corpus, recipe, model, objective)->list[dict]:
     marks = model.tokenizer
     begin = marks.cls_token_id if marks.bos_token_id is None else marks.bos_token_id
     end = marks.sep_token_id if marks.eos_token_id is None else marks.eos_token_id
-    return pack_examples(task.encode(model, corpus['train']), objective, min(recipe.max_length, model.max_length), begin, end)
+    return pack_examples(task.encode(model, corpus['train']), objective,
+                         min(recipe.max_length, model.max_length), begin, end)
 
 # %% ../../nbs/40_training/30_trainer.ipynb #24b5d936
 def prepare_training(task, corpus, recipe, tokenizer, options, folder, label, on_metrics)->tuple:
@@ -123,7 +124,8 @@ def prepare_training(task, corpus, recipe, tokenizer, options, folder, label, on
     model, objective_name = task.build(recipe, corpus, tokenizer), task.objective(recipe)
     smoothing = dict(label_smoothing=options.label_smoothing) if options.label_smoothing else {}
     objective = get_objective(objective_name, model.tokenizer, **smoothing)
-    loader = Batches(_examples(task, corpus, recipe, model, objective), objective, model.tokenizer.pad_token_id, options.batch_tokens,
+    loader = Batches(_examples(task, corpus, recipe, model, objective), objective,
+                     model.tokenizer.pad_token_id, options.batch_tokens,
                      options.epochs, options.max_steps * options.accumulate, recipe.seed)
     steps = math.ceil(len(loader) / options.accumulate)
     watch, select = Watch(loader, steps, label, options.learning_rate, on_metrics), None
