@@ -127,10 +127,12 @@ def edits_of(
 )->Counter: # by name of the library
     "Count the edits a person signed in concept libraries: the versions' and the journals'."
     settings, found = settings or get_settings(), Counter()
-    marked, files = subject_marker(settings), [(a.name, a.file('edits.jsonl')) for a in artifacts if a.kind == 'concepts']
+    marked, files = (subject_marker(settings),
+                     [(a.name, a.file('edits.jsonl')) for a in artifacts if a.kind == 'concepts'])
     files += [(p.name.removesuffix('.edits.jsonl'), p) for p in (settings.home/'concepts').glob('*.edits.jsonl')]
     for name, path in ((n, p) for n, p in files if Path(p).is_file()):
-        with open(path, encoding='utf-8') as file: signed = [json.loads(line).get('who') for line in file if line.strip()]
+        with open(path, encoding='utf-8') as file:
+            signed = [json.loads(line).get('who') for line in file if line.strip()]
         found[name] += sum(isinstance(who, str) and marked(who) == mark for who in signed)
     return +found
 

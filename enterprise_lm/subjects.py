@@ -56,7 +56,8 @@ def _prepare_again(subject:Subject, settings)->list[dict]:
     for holding in (h for h in subject.holdings if h.kind == 'corpus' and h.digest not in by_run):
         old = Corpus.load(holding.path)
         sides = {side: f'{holding.path}#{side}' for side in old.splits if len(old[side])}
-        with chdir(settings.root): new = prepare(sides.pop('train'), **sides, name=old.name, root=settings.folder('artifacts'))
+        with chdir(settings.root):
+            new = prepare(sides.pop('train'), **sides, name=old.name, root=settings.folder('artifacts'))
         made.append(dict(kind='corpus', before=old.artifact.digest, after=new.digest))
     return made
 

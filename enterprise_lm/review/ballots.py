@@ -60,10 +60,12 @@ def cast_vote(
     if choice not in choices: raise UserError(f"choice {choice!r}: take one of {', '.join(choices)}")
     if left == right: raise UserError("both sides are the same version: compare two different ones")
     mask = log_masker(settings)
-    row = dict(time=datetime.now(timezone.utc).isoformat(timespec='seconds'), model=model, item=item[:200], text=mask(text), left=left,
+    row = dict(time=datetime.now(timezone.utc).isoformat(timespec='seconds'), model=model, item=item[:200],
+               text=mask(text), left=left,
                right=right, choice=choice, reviewer=reviewer.strip()[:200], reason=mask(reason))
     from sqlalchemy import insert
-    with _database(settings).begin() as connection: return connection.execute(insert(_votes()), row).inserted_primary_key[0]
+    with _database(settings).begin() as connection:
+        return connection.execute(insert(_votes()), row).inserted_primary_key[0]
 
 # %% ../../nbs/90_review/00_ballots.ipynb #8933b090
 def list_votes(

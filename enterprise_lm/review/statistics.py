@@ -41,7 +41,8 @@ class WinRate:
     @property
     def rate(self)->float: return (self.wins + self.ties / 2) / self.votes if self.votes else float('nan')
     @property
-    def interval(self)->tuple[float, float]: return wilson_interval(self.wins + self.ties / 2, self.votes, self.confidence)
+    def interval(self)->tuple[float, float]:
+        return wilson_interval(self.wins + self.ties / 2, self.votes, self.confidence)
 
     def verdict(self, minimum:int=10)->str:
         "Return 'preferred', 'rejected', 'no clear preference' or 'not enough votes'."
@@ -64,7 +65,8 @@ def win_rate(
     newest = {}
     for vote in votes:
         pair = {vote['left'], vote['right']}
-        if version in pair and (other is None or other in pair): newest[vote['reviewer'], vote['item'], frozenset(pair)] = vote
+        if version in pair and (other is None or other in pair):
+            newest[vote['reviewer'], vote['item'], frozenset(pair)] = vote
     wins = sum(v['choice'] != 'tie' and v[v['choice']] == version for v in newest.values())
     ties = sum(v['choice'] == 'tie' for v in newest.values())
     return WinRate(wins, len(newest) - wins - ties, ties, len({v['reviewer'] for v in newest.values()}), confidence)
@@ -78,7 +80,9 @@ def votes_check(
 )->Check: # required once enough people have voted
     "Check that reviewers do not reject the candidate."
     settings = settings or get_settings()
-    counted = win_rate(list_votes(model, settings), candidate.digest, champion.digest if champion else None, settings.evaluation.confidence)
+    counted = win_rate(list_votes(model, settings), candidate.digest, champion.digest if champion else None,
+                       settings.evaluation.confidence)
     verdict = counted.verdict(settings.release.minimum_votes)
     detail = f'{verdict}: {counted}; {settings.release.minimum_votes} votes decide'
-    return Check('people do not reject it', verdict != 'rejected', detail, required=counted.votes >= settings.release.minimum_votes)
+    return Check('people do not reject it', verdict != 'rejected', detail,
+                 required=counted.votes >= settings.release.minimum_votes)

@@ -28,5 +28,8 @@ class PromptGuard:
         if self.detector is None: return texts
         found = self.detector(texts)
         kinds = sorted({s.type for spans in found for s in spans} & self.refused)
-        if kinds: raise ApiError(422, 'personal_data', f"a text holds {', '.join(kinds)}, which this service does not take: leave it out and send the text again")
+        if kinds:
+            raise ApiError(422, 'personal_data',
+                           f"a text holds {', '.join(kinds)}, which this service does not take: leave it out "
+                           "and send the text again")
         return protect(texts, found, self.changed, self.key)[0]

@@ -95,7 +95,8 @@ def request_schemas(
 # %% ../../nbs/70_serving/20_schemas.ipynb #6db329ab
 def _place(loc)->tuple[list, str|None]:
     "The steps to a field and the same in one word, without pydantic's names for the branches of a union."
-    steps = [p for p in loc if p != 'body' and not (isinstance(p, str) and ('[' in p or p in ('str', 'constrained-str')))]
+    steps = [p for p in loc if p != 'body'
+             and not (isinstance(p, str) and ('[' in p or p in ('str', 'constrained-str')))]
     return steps, ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' if i else str(p)
                           for i, p in enumerate(steps)) or None
 
