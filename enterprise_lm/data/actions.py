@@ -9,6 +9,7 @@ __all__ = ['actions', 'canonical', 'pseudonym', 'invent', 'encrypt', 'decrypt', 
 import base64, hashlib, hmac, re, unicodedata
 from collections import Counter
 from ..core.errors import UserError, unknown
+from ..core.text import fold
 from .checksums import credit_code, luhn, mod11_2
 from .patterns import prepare
 from .spans import Span, entity_types, replace_spans
@@ -21,7 +22,7 @@ def canonical(
     kind:str,  # its kind
 )->str: # one form for all ways to write it
     "Return `value` without what is only a way of writing: case, width, spaces, separators of numbers."
-    text = ' '.join(unicodedata.normalize('NFKC', prepare(value).text).casefold().split())
+    text = fold(prepare(value).text)
     return text if kind in _spoken_kinds else re.sub(r'[ ()/·-]', '', text)
 
 # %% ../../nbs/10_data/22_actions.ipynb #80742675

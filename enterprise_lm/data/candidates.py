@@ -16,8 +16,8 @@ from pathlib import Path
 from ..core.artifact import Artifact
 from ..core.errors import UserError
 from ..core.progress import note_progress, track
-from ..core.text import language, words
-from .concepts import Concept, Library, concept_id, fold
+from ..core.text import fold, language, words
+from .concepts import Concept, Library, concept_id
 from .corpus import Corpus
 from .privacy import find_personal, redact
 from .read import read_rows

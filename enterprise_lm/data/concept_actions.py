@@ -9,7 +9,8 @@ __all__ = ['actions', 'tidy', 'replay']
 from dataclasses import replace
 from ..core.errors import UserError, unknown
 from .concept_checks import above
-from .concepts import Concept, Library, concept_id, fold, from_dict, labels_of, to_dict
+from ..core.text import fold
+from .concepts import Concept, Library, concept_id, from_dict, labels_of, to_dict
 
 # %% ../../nbs/10_data/87_concept_actions.ipynb #77a03190
 def _there(library:Library, record:dict, which:str='concept')->Concept:

@@ -13,7 +13,8 @@ from ..core.artifact import canonical, data_digest
 from ..core.errors import UserError, WorkError, unknown
 from .concept_actions import actions, replay, tidy
 from .concept_checks import above
-from .concepts import Library, concept_id, fold, from_dict, kinds, to_dict
+from ..core.text import fold
+from .concepts import Library, concept_id, from_dict, kinds, to_dict
 from .privacy import find_personal
 
 _all_ = ['actions', 'replay']  # those of concept_actions

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from html import escape
 from fastcore.basics import patch
 from ..core.errors import UserError, nearest
-from .concept import Concept, concept_id, fold, from_dict, kinds, labels_of
+from ..core.text import fold
+from .concept import Concept, concept_id, from_dict, kinds, labels_of
 from .concept import match_kinds, note_kinds, statuses, to_dict
 
 _all_ = ['Concept', 'concept_id', 'fold', 'from_dict', 'kinds', 'labels_of', 'match_kinds', 'note_kinds', 'statuses',

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from ..core.errors import UserError, WorkError
 from ..core.settings import find_workspace, get_settings
-from ..core.text import normalise
+from ..core.text import fold
 
 # %% ../../nbs/10_data/09_subjects.ipynb #5a28c0cc
 def _make_key(path:Path):
@@ -83,8 +83,7 @@ _marked = re.compile(r's-[0-9a-f]{16}')
 
 @lru_cache(maxsize=65536)
 def _mark(secret:bytes, value:str)->str:
-    plain = ' '.join(normalise(value, 'NFKC').casefold().split())
-    return 's-' + hmac.new(secret, plain.encode(), hashlib.sha256).hexdigest()[:16]
+    return 's-' + hmac.new(secret, fold(value).encode(), hashlib.sha256).hexdigest()[:16]
 
 def subject_marker(
     settings=None, # Settings; those of the working folder when None
