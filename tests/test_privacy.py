@@ -165,6 +165,7 @@ def test_patterns_import_nothing_heavy():
 def test_known_values_are_found_in_any_writing():
     detector = Detector(tagger=False, known={'PERSON': ['Ann Lee', '李雷']})
     assert [s.text for s in detector(['ＡＮＮ lee met 李\u200b雷, Annlee did not'])[0]] == ['ＡＮＮ lee', '李\u200b雷']
+    assert [s.text for s in detector(['收件人 李 雷，李\u3000雷\r\n李\n雷 1 李 雷'])[0]] == ['李 雷', '李\u3000雷', '李\n雷', '李 雷']
     for wrong in ({'PERSN': ['x']}, ['x'], [('PERSON',)]):
         with pytest.raises(UserError): Detector(known=wrong)
 

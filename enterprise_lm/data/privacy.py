@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from functools import lru_cache
 from ..core.errors import UserError, unknown
+from ..core.text import han
 from .accounts import find_chat_accounts, find_orders, find_places, find_usernames
 from .dates import find_ages, find_births, find_dates
 from .identity import (find_credit_codes, find_labelled, find_national_ids, find_plates,
@@ -122,19 +123,28 @@ _latin = r'[0-9a-z\u00c0-\u024f]'
 _begins = rf'(?:(?<!{_latin})(?={_latin})|(?!{_latin}))'  # a Latin value at the start of a word, any other anywhere
 _ends = rf'(?:(?<={_latin})(?!{_latin})|(?<!{_latin}))'
 
+_gap = re.compile(rf'(?<=[{han}])\s{{1,3}}(?=[{han}])')
+
+def _closed(text:str)->tuple:
+    "`text` without gaps between Han characters, and where each character stood before."
+    gaps = {i for gap in _gap.finditer(text) for i in range(*gap.span())}
+    if not gaps: return text, range(len(text))
+    kept = [i for i in range(len(text)) if i not in gaps]
+    return ''.join(text[i] for i in kept), kept
+
 @lru_cache(maxsize=8)
 def _known_pattern(known:tuple)->tuple:
     "One regular expression for all known values, and the kind of each."
-    kinds = {' '.join(prepare(value).low.split()): kind for kind, value in known}
+    kinds = {' '.join(_closed(prepare(value).low)[0].split()): kind for kind, value in known}
     words = alternatives(kinds).replace(r'\ ', r'\s{1,3}')
     return re.compile(f'{_begins}(?:{words}){_ends}' if words else '(?!)'), kinds
 
 def _search_known(text:str, known:tuple)->list[Span]:
     "The known values in `text`."
     prepared, (pattern, kinds) = prepare(text), _known_pattern(known)
-    spans = []
-    for found in pattern.finditer(prepared.low):
-        start, end = _original(prepared, *found.span())
+    (low, stood), spans = _closed(prepared.low), []
+    for found in pattern.finditer(low):
+        start, end = _original(prepared, stood[found.start()], stood[found.end() - 1] + 1)
         spans.append(Span(start, end, kinds[' '.join(found[0].split())], text[start:end], 1., 'known value'))
     return spans
 
