@@ -48,8 +48,6 @@ def path_digest(
     return data_digest(_files(Path(path))) if Path(path).is_dir() else file_digest(path)
 
 # %% ../../nbs/00_core/30_artifact.ipynb #7a3ab2d5
-_identity = ('kind', 'name', 'files', 'parents', 'parameters', 'seed')
-
 @lru_cache(maxsize=1)
 def _versions()->dict:
     names = ('enterprise_lm', 'torch', 'transformers', 'lightning', 'datasets', 'numpy', 'scikit-learn')
@@ -65,6 +63,10 @@ def environment()->dict: # Python, platform and package versions
     return dict(python=platform.python_version(), platform=system, packages=_versions())
 
 # %% ../../nbs/00_core/30_artifact.ipynb #b434adfc
+def _by_digest(parents)->list[dict]:
+    named = (dict(kind=p.kind, name=p.name, digest=p.digest) for p in parents)
+    return sorted(named, key=lambda p: (p['kind'], p['name'], p['digest']))
+
 def _manifest(folder:Path, kind, name, parents, parameters, seed, measurements)->dict:
     "The manifest of a finished folder, with digest and seal."
     files = _files(folder)
@@ -76,19 +78,26 @@ def _manifest(folder:Path, kind, name, parents, parameters, seed, measurements)-
     return manifest | dict(seal=data_digest(manifest))
 
 # %% ../../nbs/00_core/30_artifact.ipynb #e942c281
+_identity = ('kind', 'name', 'files', 'parents', 'parameters', 'seed')
+
 def _written(manifest:dict)->str:
     return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False, default=str) + '\n'
 
+def _is_sealed(text:str, manifest:dict)->bool:
+    "Whether `text` is the manifest as it was written, with the digest and the seal of what it says."
+    unsealed = {k: v for k, v in manifest.items() if k != 'seal'}
+    return (data_digest(unsealed) == manifest['seal'] and _written(manifest) == text
+            and data_digest({k: manifest[k] for k in _identity}) == manifest['digest'])
+
+# %% ../../nbs/00_core/30_artifact.ipynb #ba286d98
 def check_folder(
     path, # an artifact's folder
 )->list[str]: # what is wrong; empty when every byte is as it was sealed
     "Return the problems of an artifact: changed, missing and added files, a manifest that does not match its seal."
     path = Path(path)
-    try: text = (path/'manifest.json').read_bytes().decode(); manifest = json.loads(text); sealed = manifest.pop('seal')
+    try: text = (path/'manifest.json').read_bytes().decode(); sealed = _is_sealed(text, manifest := json.loads(text))
     except (OSError, ValueError, KeyError, AttributeError): return ['manifest.json is missing or cannot be read']
-    if data_digest(manifest) != sealed or _written(manifest | dict(seal=sealed)) != text:
-        return ['manifest.json was changed']
-    if data_digest({k: manifest[k] for k in _identity}) != manifest['digest']: return ['manifest.json was changed']
+    if not sealed: return ['manifest.json was changed']
     expected, there = manifest['files'] | manifest['measured'], _files(path)
     there.pop('manifest.json')
     words = {(True, True): 'was changed', (True, False): 'is missing', (False, True): 'was added'}
@@ -151,13 +160,7 @@ class Draft:
         "Note measurements (seconds, bytes, …): sealed, and no part of the digest."
         self.measurements |= values
 
-# %% ../../nbs/00_core/30_artifact.ipynb #1c3a8c77
-def _flush(folder:Path):
-    "Ask the disk to keep what is below `folder` before its name says it is complete."
-    for path in folder.rglob('*'):
-        if path.is_file():
-            with open(path, 'rb') as file: os.fsync(file.fileno())
-
+# %% ../../nbs/00_core/30_artifact.ipynb #7b853156
 def _owner()->str: return f'{platform.node()}-{os.getpid()}'
 
 def _sweep(place:Path):
@@ -166,6 +169,13 @@ def _sweep(place:Path):
         try: os.kill(int(path.name.split('-')[-2]), 0)
         except (ProcessLookupError, ValueError): shutil.rmtree(path, ignore_errors=True)
         except PermissionError: pass
+
+# %% ../../nbs/00_core/30_artifact.ipynb #5d9903b6
+def _flush(folder:Path):
+    "Ask the disk to keep what is below `folder` before its name says it is complete."
+    for path in folder.rglob('*'):
+        if path.is_file():
+            with open(path, 'rb') as file: os.fsync(file.fileno())
 
 def _publish(draft:Path, final:Path)->Path:
     "Rename `draft` to `final`; an equal artifact that is there already stays, a damaged one makes room."
@@ -177,11 +187,16 @@ def _publish(draft:Path, final:Path)->Path:
         shutil.rmtree(draft)
     return final
 
-# %% ../../nbs/00_core/30_artifact.ipynb #7b853156
-def _by_digest(parents)->list[dict]:
-    named = (dict(kind=p.kind, name=p.name, digest=p.digest) for p in parents)
-    return sorted(named, key=lambda p: (p['kind'], p['name'], p['digest']))
+def _begin(kind:str, name:str, root)->Draft:
+    "An empty draft in the swept folder of its kind; raises `UserError` for a name that cannot be part of a folder's."
+    if not name or any(not (c.isalnum() or c in '-_.') for c in name) or name.startswith('.'):
+        raise UserError(f"artifact name {name!r}: use letters, digits, '-', '_' and '.'")
+    place = Path(root or get_settings().folder('artifacts'))/kind
+    place.mkdir(parents=True, exist_ok=True)
+    _sweep(place)
+    return Draft(Path(tempfile.mkdtemp(prefix=f'.draft-{_owner()}-', dir=place)))
 
+# %% ../../nbs/00_core/30_artifact.ipynb #8631583c
 @contextmanager
 def draft(
     kind:str,        # 'corpus', 'tokenizer', 'model', 'report', 'release', 'predictions', …
@@ -195,12 +210,8 @@ def draft(
     """Yield a `Draft`, which becomes an artifact in `root/kind/name-digest` when the block ends well.
 
     When the block fails it is removed."""
-    if not name or any(not (c.isalnum() or c in '-_.') for c in name) or name.startswith('.'):
-        raise UserError(f"artifact name {name!r}: use letters, digits, '-', '_' and '.'")
-    place = Path(root or get_settings().folder('artifacts'))/kind
-    place.mkdir(parents=True, exist_ok=True)
-    _sweep(place)
-    this = Draft(Path(tempfile.mkdtemp(prefix=f'.draft-{_owner()}-', dir=place)))
+    this = _begin(kind, name, root)
+    place = this.path.parent
     try:
         yield this
         manifest = _manifest(this.path, kind, name, _by_digest(parents), json.loads(canonical(parameters or {})), seed,
@@ -226,6 +237,7 @@ def find(
     found = [a for a in named if a.digest.startswith(digest)]
     return found[0] if len(found) == 1 else None
 
+# %% ../../nbs/00_core/30_artifact.ipynb #855c6346
 def list_artifacts(
     kind:str='*', # the kind wanted, or '*' for all
     root=None,    # folder of artifacts; the workspace's when None
