@@ -16,22 +16,34 @@ from ..core.errors import UserError
 from .files import Record
 
 # %% ../../nbs/10_data/06_docstrings.ipynb #44a60bf0
+def _places(package:str)->list[Path]:
+    "Where a package, or a part of one, may lie; empty when nothing of that name is installed."
+    from importlib.machinery import PathFinder
+    first, *rest = package.split('.')
+    try: spec = PathFinder.find_spec(first) if all(p.isidentifier() for p in (first, *rest)) else None
+    except (ImportError, ValueError, OSError): spec = None
+    places = list(spec.submodule_search_locations or [spec.origin]) if spec else []
+    return [Path(p).joinpath(*rest) for p in places if p]
+
+# %% ../../nbs/10_data/06_docstrings.ipynb #18c89743
 def _files_at(place:Path):
     "The files a part of a name may stand for: a module, or all of a package's."
     if place.is_file(): return [place]
     module = place.with_suffix('.py')
     return [module] if module.is_file() else place.rglob('*.py')
 
+def _module_name(file:Path, places:list[Path], package:str)->str:
+    "The dotted name of a file of `package`."
+    base = next((p for p in places if p in file.parents), None)
+    parts = file.relative_to(base).with_suffix('').parts if base else ()
+    return '.'.join([package, *(parts[:-1] if parts and parts[-1] == '__init__' else parts)])
+
+# %% ../../nbs/10_data/06_docstrings.ipynb #b9a38ae1
 def package_files(
     package:str, # 'json', 'sqlalchemy.orm'
 )->list[tuple[Path, str]]: # (file, its dotted module name), sorted
     "Return the public modules of an installed package; raises `UserError` when there is none of that name."
-    from importlib.machinery import PathFinder
-    first, *rest = package.split('.')
-    try: spec = PathFinder.find_spec(first) if all(p.isidentifier() for p in (first, *rest)) else None
-    except (ImportError, ValueError, OSError): spec = None
-    places = list(spec.submodule_search_locations or [spec.origin]) if spec else []
-    places = [Path(p).joinpath(*rest) for p in places if p]
+    places = _places(package)
     files = [f for p in places for f in _files_at(p) if f.suffix == '.py']
     if not files:
         raise UserError(f"there is no Python package `{package[:60]}` with source files here: "
@@ -39,12 +51,6 @@ def package_files(
     named = ((f, _module_name(f, places, package)) for f in files)
     public = ((f, n) for f, n in named if not any(part.startswith('_') for part in n.split('.')))
     return sorted(public, key=lambda f: f[1])
-
-def _module_name(file:Path, places:list[Path], package:str)->str:
-    "The dotted name of a file of `package`."
-    base = next((p for p in places if p in file.parents), None)
-    parts = file.relative_to(base).with_suffix('').parts if base else ()
-    return '.'.join([package, *(parts[:-1] if parts and parts[-1] == '__init__' else parts)])
 
 # %% ../../nbs/10_data/06_docstrings.ipynb #041b7575
 @lru_cache(maxsize=1)
@@ -64,7 +70,7 @@ def package_licence(
     classified = [c.rsplit(' :: ', 1)[-1] for c in classifiers if c.startswith('License ::')]
     return short or (classified[0] if classified else None)
 
-# %% ../../nbs/10_data/06_docstrings.ipynb #b6cbfab1
+# %% ../../nbs/10_data/06_docstrings.ipynb #efdb25d6
 def _documented(node, name:str):
     "Yield (qualified name, kind, line, docstring) of a module or class and of what is in it."
     kind = {ast.Module: 'module', ast.ClassDef: 'class'}.get(type(node), 'function')
@@ -75,6 +81,7 @@ def _documented(node, name:str):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith('_'):
             yield from _documented(child, f'{name}.{child.name}')
 
+# %% ../../nbs/10_data/06_docstrings.ipynb #b6cbfab1
 def docstring_records(
     path:Path,               # a Python file
     module:str,              # its dotted name
