@@ -48,6 +48,7 @@ def _possessive(text:str, end:int)->bool:
     following = re.match(r" +([A-Za-z][\w'’-]*)", text[end:])
     return bool(following) and following[1].lower() not in _not_noun
 
+# %% ../../nbs/10_data/83_counterfactual.ipynb #6ac25ee9
 def _pronoun(word:str, text:str, end:int)->str:
     "What *her*, *hers*, *his* and *him* become."
     if word == 'her': return 'his' if _possessive(text, end) else 'him'
@@ -68,6 +69,7 @@ def _terms(chosen:tuple)->tuple[dict, object]:
     han = '|'.join(sorted((w for w in becomes if not w.isascii()), key=len, reverse=True))
     return becomes, re.compile(rf"(?<![\w@\[.-])(?:{latin})(?![\w@\]-])(?!\.[a-z])|{han}", re.IGNORECASE | re.ASCII)
 
+# %% ../../nbs/10_data/83_counterfactual.ipynb #7363c0f5
 def swap_terms(
     text:str,           # any text, English, Chinese or both
     kinds:tuple=('gender',), # which lists
@@ -98,6 +100,7 @@ def _interval(values, seed:int, draws:int=2000)->list[float]:
     picks = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
     return [round(float(q), 4) for q in np.percentile(values[picks].mean(axis=1), (2.5, 97.5))]
 
+# %% ../../nbs/10_data/83_counterfactual.ipynb #e2cf0d7b
 def counterfactual_gap(
     predict_proba,           # texts -> probabilities, float [n, n_labels]
     texts:list[str],         # what to try it on
