@@ -104,7 +104,7 @@ def erase(
     run,            # runs a pipeline: called with its name and parameters in the workspace's folder, returns the Run
     settings=None,  # Settings; those of the working folder when None
 )->Artifact: # of kind 'erasure': erasure.json is the certificate
-    "Erase a person from the workspace and return the certificate; raises `WorkError` when a pipeline fails without her."
+    "Erase a person and return the certificate; raises `WorkError` when a pipeline fails without her."
     settings = settings or get_settings()
     subject, asked = find_subject(who, settings), datetime.now(timezone.utc).isoformat(timespec='seconds')
     made = _make_again(subject, run, settings)

@@ -39,15 +39,15 @@ class Data:
     engine:str = 'local'         # 'local', or 'ray' for a cluster
     languages:str = ''           # languages a corpus may hold, such as 'en, zh'; empty: any
     licences:str = ''            # licences that may come in, such as 'CC-BY-4.0, Apache-2.0'; empty: any, and none
-    consent:str = ''             # values of the column `consent` that allow training, such as 'yes, training'; empty: it is not asked for
+    consent:str = ''             # values of column `consent` that allow training, such as 'yes, training'; empty: any
     near_duplicates:float = .8   # share of common shingles from which two texts count as copies
     minimum_quality:float = .5   # score of the quality report, 0 to 1, below which nothing is trained on a corpus
 
 @dataclass(frozen=True)
 class Privacy:
     "How personal data is found, and what becomes of it."
-    policy:str = ''              # policy file, relative to settings.ini; empty: text passes, is counted, and logs are masked
-    key:str = ''                 # where the key of pseudonyms is: env:NAME or file:PATH; empty: keys/privacy.key in `home`, made once
+    policy:str = ''              # policy file, relative to settings.ini; empty: text passes and is counted, logs masked
+    key:str = ''                 # where the key of pseudonyms is: env:NAME or file:PATH; empty: `home`/keys/privacy.key
     engine:str = 'own'           # 'own', or 'presidio' for a team's own recognisers
     minimum_score:float = .5     # score, 0 to 1, from which a finding counts
 
@@ -177,8 +177,8 @@ def folder(self:Settings, name:str)->Path:
     path = self.home/name
     try: path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {path}: {error.strerror}; set [workspace] home to a folder "
-                        "you may write") from None
+        raise UserError(f"cannot make the folder {path}: {error.strerror}; "
+                        "set [workspace] home to a folder you may write") from None
     return path
 
 @patch(as_prop=True)

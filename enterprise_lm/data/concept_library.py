@@ -146,7 +146,7 @@ def _row(c:Concept)->dict:
     return dict(id=c.id, label=c.label, preferred=c.preferred, kind=c.kind, status=c.status, count=c.count)
 
 def concepts_query(name:str, term:str='', depth:int=1, text:str='', prefix:str='')->dict:
-    "`elm concepts query NAME TERM`: a concept and its surroundings, what `text` mentions, or what begins with `prefix`."
+    "`elm concepts query NAME TERM`: a concept and its surroundings, what `text` mentions, what begins with `prefix`."
     library = open_library(name)
     if text:
         mentions = [(m, library.concepts[m.concept]) for m in library.find(text)]

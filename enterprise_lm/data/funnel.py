@@ -27,9 +27,8 @@ def _stages(funnel:list[dict])->list[tuple]:
     stages, out = {}, []
     for entry in funnel:
         if not isinstance(entry, dict) or not {'stage', 'rows'} <= set(entry):
-            raise UserError("a funnel is a list of {stage, rule, rows, characters}: one of its "
-                            "entries has no stage or no "
-                            "rows")
+            raise UserError("a funnel is a list of {stage, rule, rows, characters}: "
+                            "one of its entries has no stage or no rows")
         stays, dropped = stages.setdefault(entry['stage'], ([], []))
         (dropped if entry.get('rule') else stays).append(entry)
     for name, (stays, dropped) in stages.items():

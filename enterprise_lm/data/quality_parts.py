@@ -196,9 +196,8 @@ def _personal(seen:RowCounts)->list[Part]:
     looked, found = max(1, seen.looked), seen.personal.total()
     listed = ', '.join(f'{t} {n:,}' for t, n in seen.personal.most_common(5))
     return [Part('personal', found / looked,
-                 f'{1000 * found / looked:,.1f} findings of personal data by pattern (names not '
-                 'counted) per 1,000 texts, '
-                                             f'in {seen.looked:,} looked at' + (f': {listed}' if listed else ''))]
+                 f'{1000 * found / looked:,.1f} findings of personal data by pattern (names not counted) '
+                 f'per 1,000 texts, in {seen.looked:,} looked at' + (f': {listed}' if listed else ''))]
 
 def _missing(seen:RowCounts)->list[Part]:
     rows = seen.rows.total()

@@ -90,7 +90,7 @@ def select_items(
     measure:str='margin',    # as in `uncertainty`
     most:int=2000,           # texts of the pool that are compared with each other
 )->list[int]: # numbers of texts, most useful first
-    "Return which texts to label next, the same ones each time; raises `UserError` when probabilities and texts do not match."
+    "Return which texts to label next, the same each time; raises `UserError` when probabilities and texts differ."
     if count < 1: raise UserError(f"count is {count}: ask for one text or more")
     if probabilities is None or not texts: return random_order(texts)[:count]
     unsure = uncertainty(probabilities, measure)

@@ -86,9 +86,8 @@ class Segmenter:
     def cutter(self):
         "Return the function that cuts a run of Han characters; None for 'core'."
         if self.name == 'jieba': return lambda run: jieba_tokenizer().lcut(run)
-        return _list_segmenter(self.word_list,
-                               file_digest(self.word_list)
-                               if Path(self.word_list).is_file() else '') if self.name == 'list' else None
+        if self.name == 'core': return None
+        return _list_segmenter(self.word_list, file_digest(self.word_list) if Path(self.word_list).is_file() else '')
 
     def __call__(self, texts:list[str])->list[list[str]]:
         "Return the words of each text, in order, as written."
@@ -110,8 +109,8 @@ def segmenter_record(
     "Return what has to be recorded of a segmenter so that somebody else can cut the same way."
     from importlib import metadata
     if segmenter.name == 'jieba': jieba_tokenizer(); return dict(segmenter='jieba', version=metadata.version('jieba'))
-    return dict(segmenter='core') if segmenter.name == 'core' else dict(segmenter='list',
-                                                                        word_list_sha256=file_digest(segmenter.word_list))
+    if segmenter.name == 'core': return dict(segmenter='core')
+    return dict(segmenter='list', word_list_sha256=file_digest(segmenter.word_list))
 
 # %% ../../nbs/10_data/74_words.ipynb #0d269d32
 def spans(

@@ -60,8 +60,8 @@ def to_arrays(
     arrays |= dict(output=state['output.weight'].T, output_bias=state['output.bias'])
     for i in range(len(network.layers)):
         weight = state[f'layers.{i}.convolution.weight']
-        arrays |= {f'{side}{i}': weight[:, :, k].T
-                   for k, side in enumerate(sides)} | {f'bias{i}': state[f'layers.{i}.convolution.bias']}
+        arrays |= {f'{side}{i}': weight[:, :, k].T for k, side in enumerate(sides)}
+        arrays[f'bias{i}'] = state[f'layers.{i}.convolution.bias']
     return {name: np.ascontiguousarray(value) for name, value in arrays.items()}
 
 # %% ../../nbs/20_models/80_character_tagger.ipynb #802981d9

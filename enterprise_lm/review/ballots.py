@@ -76,7 +76,8 @@ def list_votes(
     from sqlalchemy import select
     votes = _votes()
     with _database(settings).connect() as connection:
-        return [dict(row) for row in connection.execute(select(votes).where(votes.c.model == model).order_by(votes.c.id)).mappings()]
+        asked = select(votes).where(votes.c.model == model).order_by(votes.c.id)
+        return [dict(row) for row in connection.execute(asked).mappings()]
 
 # %% ../../nbs/90_review/00_ballots.ipynb #97a37c4e
 def votes_fingerprint(

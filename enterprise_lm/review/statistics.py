@@ -52,7 +52,8 @@ class WinRate:
 
     def __str__(self):
         if not self.votes: return 'no votes'
-        return f'{self.rate:.0%} of {self.votes} votes by {self.reviewers} reviewers ({self.interval[0]:.0%} to {self.interval[1]:.0%})'
+        low, high = self.interval
+        return f'{self.rate:.0%} of {self.votes} votes by {self.reviewers} reviewers ({low:.0%} to {high:.0%})'
 
 # %% ../../nbs/90_review/10_statistics.ipynb #1582123a
 def win_rate(

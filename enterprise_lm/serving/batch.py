@@ -263,7 +263,7 @@ def _answer_file(predictor, source:Path, target:Path, job:dict, chunk:int, sampl
 
 # %% ../../nbs/70_serving/10_batch.ipynb #a75935b1
 def _check_language(predictor, source:Path, job:dict)->str:
-    "A warning about languages of the first rows that the model was not made for; raises `UserError` for none in common."
+    "A warning about languages of the first rows that the model was not made for; raises `UserError` for none shared."
     known = declared_languages(predictor.artifact) if predictor.artifact else {}
     if not known: return ''
     told = languages_of([r['text'][:1000] for r in islice(_rows(source, **job), 200) if 'text' in r])
