@@ -30,6 +30,7 @@ def _arrow_rows(path:Path, mark:str)->Iterator[dict]:
             rows = batch.filter(compute.fill_null(compute.equal(batch['subject'], mark), False))
             yield from rows.select(['id', 'text', 'source']).to_pylist()
 
+# %% ../nbs/95_evidence.ipynb #9ca73f9c
 def _line_rows(path:Path, mark:str)->Iterator[dict]:
     "Yield id, text and source of the lines of a JSON-lines file that carry `mark`."
     with open(path, encoding='utf-8') as file:
@@ -51,8 +52,6 @@ def rows_of_subject(
     return [dict(file=path.name, **row) for path in files for row in _readers[path.suffix](path, mark)]
 
 # %% ../nbs/95_evidence.ipynb #ae3d2d41
-_shortest, _start = 20, 60   # characters that tell a text, and those of it that are looked for
-
 def texts_of_others(
     corpus:Artifact, # a corpus
     mark:str,        # of a person
@@ -64,6 +63,9 @@ def texts_of_others(
             for batch in stream if {'text', 'subject'} <= set(stream.schema.names) else ():
                 others = compute.fill_null(compute.not_equal(batch['subject'], mark), True)
                 yield from batch.filter(others)['text'].to_pylist()
+
+# %% ../nbs/95_evidence.ipynb #874b5417
+_shortest, _start = 20, 60   # characters that tell a text, and those of it that are looked for
 
 def telling_words(
     texts,  # of a person's rows
@@ -87,6 +89,7 @@ def is_telling(
     name = name.strip()
     return len(re.findall(f'[{_han}]', name)) >= 2 or len(name) >= (6 if name.isdigit() else 3)
 
+# %% ../nbs/95_evidence.ipynb #131907fc
 def name_pattern(
     names, # what somebody is called
 )->re.Pattern: # finds them as words; nothing when no name tells
@@ -126,6 +129,7 @@ def _cells(value)->Iterator[str]:
         for part in value.values() if isinstance(value, dict) else value: yield from _cells(part)
     elif isinstance(value, int) and not isinstance(value, bool): yield str(value)
 
+# %% ../nbs/95_evidence.ipynb #ffe258dc
 def row_judge(
     known:Known,   # of a person
     mark:Callable, # from `subject_marker`
@@ -147,6 +151,7 @@ def _records(path:Path, settings)->Iterator[dict]:
     for opened in open_sources(path, settings=settings, everybody=True):
         for record in opened.records: yield record.values or dict(text=record.raw)
 
+# %% ../nbs/95_evidence.ipynb #7bbacc08
 def evidence_in(
     artifact:Artifact, # of any kind
     judge:Callable,    # from `row_judge`
