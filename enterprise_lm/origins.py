@@ -36,6 +36,15 @@ def descendants(
     return {d: words for d in parents if (words := origin(d))}
 
 # %% ../nbs/95_origins.ipynb #8545f15f
+def _given(record:dict)->Iterator[tuple]:
+    "Yield (content, value) of every parameter of a step, lists taken apart."
+    for name, content in record['contents'].items():
+        value = record['parameters'].get(name)
+        if isinstance(content, list):
+            yield from zip(content, value if isinstance(value, list) else [value] * len(content))
+        else: yield content, value
+
+# %% ../nbs/95_origins.ipynb #99be72f9
 @dataclass(frozen=True)
 class StepRecord:
     "What a step of a run has read and made."
@@ -45,20 +54,13 @@ class StepRecord:
     inputs:frozenset      # digests of artifacts it was given
     made:frozenset        # digests of artifacts it handed on
 
-def _given(record:dict)->Iterator[tuple]:
-    "Yield (content, value) of every parameter of a step, lists taken apart."
-    for name, content in record['contents'].items():
-        value = record['parameters'].get(name)
-        if isinstance(content, list):
-            yield from zip(content, value if isinstance(value, list) else [value] * len(content))
-        else: yield content, value
-
 def _step_record(run, record:dict)->StepRecord:
     given = [(c, v) for c, v in _given(record) if isinstance(c, dict)]
     places = {c['place']: v for c, v in given if 'place' in c}
     inputs = frozenset(c['artifact'] for c, _ in given if 'artifact' in c)
     return StepRecord(run.id, run.started, places, inputs, frozenset(o['digest'] for o in record['outputs'].values()))
 
+# %% ../nbs/95_origins.ipynb #b7f93f4a
 def step_records(settings)->list[StepRecord]:
     "Return what each step of each run has read and made, newest run first."
     found = []
@@ -77,6 +79,7 @@ def sources_of_rows(
     names = {(r['source'] or '').rpartition(':')[0] for r in rows}
     return {f['sha256'] for f in files if f['file'] in names}
 
+# %% ../nbs/95_origins.ipynb #cda20a15
 def rows_in_place(
     path,             # what a step has read
     mark:str,         # of a person
@@ -99,6 +102,7 @@ def _unchanged(path, digest:str)->bool:
     try: return isinstance(path, str) and content(path, _any_path) == dict(place=digest)
     except OSError: return False
 
+# %% ../nbs/95_origins.ipynb #11e78e07
 def places_holding(
     steps,       # StepRecords
     own:dict,    # {digest: rows} of corpora that hold a person
