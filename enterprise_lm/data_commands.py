@@ -44,6 +44,7 @@ def _prepared(made)->dict:
                 funnel=made.json('funnel.json'), findings=corpus.findings, quality=round(quality.score, 3),
                 weakest=quality.weakest.sentence)
 
+# %% ../nbs/98_data_commands.ipynb #0e7dfac7
 def _show_prepared(answer:dict):
     "Print the funnel, what was noticed and the score."
     from enterprise_lm.data.funnel import show_funnel
@@ -101,6 +102,7 @@ def known_corpus(
         if '@' in name and '/' not in name: raise
     return None
 
+# %% ../nbs/98_data_commands.ipynb #f4409418
 def named_source(
     name:str, # what somebody named
 )->str: # the folder of a corpus, or `name` itself
@@ -108,7 +110,14 @@ def named_source(
     corpus = known_corpus(name)
     return str(corpus.path) if corpus else name
 
-# %% ../nbs/98_data_commands.ipynb #f4409418
+# %% ../nbs/98_data_commands.ipynb #bbcb3520
+def _show_quality(answer:dict):
+    "Print the parts of a score, the weakest first, and what training asks for."
+    show_table([dict(part=p['name'], score=round(p['score'], 2), found=p['sentence'])
+                for p in sorted(answer['parts'], key=lambda p: p['score'])])
+    print(f"\nquality {answer['score']:.2f}, {'at or above' if answer['ok'] else 'below'} the {answer['minimum']:g} "
+          "that training asks for")
+
 @commands.command()
 @answered
 def inspect(corpus:CorpusName, json_:Json=False):
@@ -116,14 +125,21 @@ def inspect(corpus:CorpusName, json_:Json=False):
     from enterprise_lm.core.settings import get_settings
     from enterprise_lm.data.quality import inspect as look
     found, minimum = look(named_corpus(corpus)), get_settings().data.minimum_quality
-    def show(answer):
-        show_table([dict(part=p['name'], score=round(p['score'], 2), found=p['sentence'])
-                    for p in sorted(answer['parts'], key=lambda p: p['score'])])
-        print(f"\nquality {answer['score']:.2f}, "
-              f"{'at or above' if answer['ok'] else 'below'} the {minimum:g} that training asks for")
-    return found.to_dict() | dict(ok=found.passes(minimum), minimum=minimum), show
+    return found.to_dict() | dict(ok=found.passes(minimum), minimum=minimum), _show_quality
 
 # %% ../nbs/98_data_commands.ipynb #f64f82ad
+def _show_changes(answer:dict):
+    "Print how many rows changed, what drifted, and a few of the rows."
+    from enterprise_lm.core.text import shorten
+    print(f"{answer['before']} → {answer['after']}: "
+          + ', '.join(f"{k.replace('_', ' ')} {v:,}" for k, v in answer['counts'].items()) + '\n')
+    if answer['drift']:
+        show_table([{k: d[k] for k in ('what', 'distance', 'low', 'high', 'p')} for d in answer['drift']]); print()
+    if answer['samples']:
+        show_table([dict(change=s['kind'], id=s['id'], before=shorten(s['before'] or '', 50),
+                         after=shorten(s['after'] or '', 50)) for s in answer['samples']])
+
+# %% ../nbs/98_data_commands.ipynb #f1d7e453
 @commands.command()
 @answered
 def diff(
@@ -134,20 +150,11 @@ def diff(
 ):
     "Compare two versions of a corpus: rows added, removed and changed, and what drifted."
     from enterprise_lm.data.changes import compare_corpora
-    from enterprise_lm.core.text import shorten
-    found = compare_corpora(named_corpus(before), named_corpus(after), most)
-    def show(answer):
-        print(f"{answer['before']} → {answer['after']}: "
-              + ', '.join(f"{k.replace('_', ' ')} {v:,}" for k, v in answer['counts'].items()) + '\n')
-        if answer['drift']:
-            show_table([{k: d[k] for k in ('what', 'distance', 'low', 'high', 'p')} for d in answer['drift']]); print()
-        if answer['samples']:
-            show_table([dict(change=s['kind'], id=s['id'], before=shorten(s['before'] or '', 50),
-                             after=shorten(s['after'] or '', 50)) for s in answer['samples']])
-    return found.to_dict(), show
+    return compare_corpora(named_corpus(before), named_corpus(after), most).to_dict(), _show_changes
 
 # %% ../nbs/98_data_commands.ipynb #6387a3f1
 def _show_refreshed(answer:dict):
+    "Print what a preparation prints, and how many files were new, changed or as they were."
     _show_prepared(answer)
     files = ', '.join(f'{len(names)} {what}' for what, names in answer['files'].items())
     print(f"{answer['previous']}: {files} files")
@@ -189,6 +196,13 @@ def merge(
     return _prepared(made), _show_prepared
 
 # %% ../nbs/98_data_commands.ipynb #a0ff8e4e
+def _show_redacted(answer:dict):
+    "Print how much was found of each kind, and where it is written down."
+    show_table([dict(found=t, count=n) for t, n in answer['types'].items()])
+    print(f"\n{answer['rows']:,} rows, {answer['findings']:,} findings, {answer['rejected']} rows rejected: "
+          f"{answer['output']}, {answer['findings_file']}")
+
+# %% ../nbs/98_data_commands.ipynb #dad9c640
 @commands.command()
 @answered
 def redact(
@@ -203,13 +217,9 @@ def redact(
 ):
     "Take personal data out of a file: mask, replace by invented values, pseudonymise or encrypt."
     from enterprise_lm.data.redaction import redact_file
-    done = redact_file(input, output, findings or output.with_name(f'{output.name}.findings.jsonl'), action=action,
-                       language=language, text=text, tagger=names, encoding=encoding)
-    def show(answer):
-        show_table([dict(found=t, count=n) for t, n in answer['types'].items()])
-        print(f"\n{answer['rows']:,} rows, {answer['findings']:,} findings, {answer['rejected']} rows rejected: "
-              f"{answer['output']}, {answer['findings_file']}")
-    return done, show
+    findings = findings or output.with_name(f'{output.name}.findings.jsonl')
+    return redact_file(input, output, findings, action=action, language=language, text=text, tagger=names,
+                       encoding=encoding), _show_redacted
 
 # %% ../nbs/98_data_commands.ipynb #3a28b0d5
 @commands.command()
