@@ -6,6 +6,7 @@
 __all__ = ['PromptGuard']
 
 # %% ../../nbs/70_serving/47_prompts.ipynb #4ba66e00
+from fastcore.basics import patch
 from ..core.settings import get_settings
 from ..data.actions import protect
 from ..data.policy import read_policy
@@ -24,12 +25,16 @@ class PromptGuard:
         self.detector = policy.detector(engine=settings.privacy.engine) if named else None
         self.key = key(settings) if set(self.changed.values()) - {'mask'} else b''
 
-    def __call__(self, texts:list[str])->list[str]:
-        if self.detector is None: return texts
-        found = self.detector(texts)
-        kinds = sorted({s.type for spans in found for s in spans} & self.refused)
-        if kinds:
-            raise ApiError(422, 'personal_data',
-                           f"a text holds {', '.join(kinds)}, which this service does not take: leave it out "
-                           "and send the text again")
-        return protect(texts, found, self.changed, self.key)[0]
+
+
+# %% ../../nbs/70_serving/47_prompts.ipynb #c2f9908b
+@patch
+def __call__(self:PromptGuard, texts:list[str])->list[str]:
+    "Return `texts` as the policy wants them; raises `ApiError` when it refuses what one holds."
+    if self.detector is None: return texts
+    found = self.detector(texts)
+    kinds = sorted({s.type for spans in found for s in spans} & self.refused)
+    if kinds:
+        raise ApiError(422, 'personal_data', f"a text holds {', '.join(kinds)}, which this service does not take: "
+                                             "leave it out and send the text again")
+    return protect(texts, found, self.changed, self.key)[0]
