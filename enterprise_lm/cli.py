@@ -7,12 +7,14 @@ __all__ = ['app', 'main']
 
 # %% ../nbs/99_cli.ipynb #5a77c13f
 import typer
-from . import data_commands, people_commands, run_commands, service_commands, workspace_commands
+from . import data_commands, file_commands, people_commands
+from . import run_commands, service_commands, workspace_commands
 
 # %% ../nbs/99_cli.ipynb #005c1c71
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help='From raw text to a governed, monitored language model in production.')
-for room in (run_commands, workspace_commands, service_commands, data_commands, people_commands):
+for room in (run_commands, workspace_commands, service_commands, data_commands, file_commands,
+             people_commands):
     app.add_typer(room.commands)
 
 def main():
