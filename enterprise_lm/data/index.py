@@ -48,7 +48,8 @@ class Keys:
 
     def __call__(self, batch:dict)->dict:
         keys = [text_key(t) for t in batch['text']]
-        again = [k if k.isascii() else text_key(k) for k in keys]
+        bound = [g or s or k for g, s, k in zip(batch['group'], batch['subject'], keys)]
+        again = [b if b is k and b.isascii() else text_key(b) for b, k in zip(bound, keys)]
         named = lambda column: [0 if v is None else hash64(v) or 1 for v in batch[column]]
         return batch | dict(
             key=[hash64(k) for k in keys], order=[hash64(f'{self.seed}\n{k}') for k in again],

@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from datetime import datetime, timezone
 from itertools import groupby
+from math import floor
 from ..core.errors import UserError
 from ..core.text import count_words, normalise
 
@@ -54,7 +55,7 @@ def _units(texts, groups):
 
 # %% ../../nbs/10_data/40_split.ipynb #b9471601
 def _in_order(units, strata, orders):
-    "(units in the order they are dealt, the stratum of each): by stratum, and by hash within it."
+    "(units in the order they are dealt, the stratum and the hash of each): by stratum, and by hash within it."
     import numpy as np
     count = int(units.max()) + 1
     place = np.lexsort((strata, units))
@@ -65,19 +66,26 @@ def _in_order(units, strata, orders):
     least = np.full(count, np.iinfo(np.uint64).max, np.uint64)
     np.minimum.at(least, units, orders)
     dealt = np.lexsort((np.arange(count), least, of_unit))
-    return dealt, of_unit[dealt]
+    return dealt, of_unit[dealt], least[dealt]
 
-# %% ../../nbs/10_data/40_split.ipynb #e0047c98
-def _deal(sizes:list, strata:list, ratios:dict)->list[str]:
-    "A side for every unit in order: each time the one that is furthest behind its share."
-    sides, given, total, owed = [], Counter(), 0, [n for n in ratios if ratios[n] > 0]
-    for _, members in groupby(zip(strata, sizes), key=lambda m: m[0]):
-        rows = [size for _, size in members]
-        want = {n: max(0, (total + sum(rows)) * ratios[n] - given[n]) for n in owed}
-        for place, size in enumerate(rows):
-            side = owed[0] if place == 0 else max(owed, key=want.get)
-            sides.append(side); want[side] -= size; given[side] += size
-        total += sum(rows)
+# %% ../../nbs/10_data/40_split.ipynb #4d6b2c36
+def _ranked(sizes:list, chance:float, ratios:dict)->list[str]:
+    "A side for each unit of one stratum, in order: held-back sides first, the training side last."
+    training, *held = [n for n in ratios if ratios[n] > 0]
+    total, done, sides, share, ends = sum(sizes), 0, [], 0, {}
+    for name in reversed(held):
+        share += ratios[name]; ends[name] = floor(total * share + chance)
+    for size in sizes[:-1]:
+        sides.append(next((n for n, end in ends.items() if done + size / 2 < end), training))
+        done += size
+    return sides + [training]
+
+def _deal(sizes:list, strata:list, hashes:list, ratios:dict)->list[str]:
+    "A side for every unit in order, stratum by stratum."
+    sides = []
+    for _, members in groupby(zip(strata, sizes, hashes), key=lambda m: m[0]):
+        _, rows, orders = zip(*members)
+        sides += _ranked(rows, (orders[0] & 0xffffffff) / 2**32, ratios)
     return sides
 
 # %% ../../nbs/10_data/40_split.ipynb #9d6acc22
@@ -90,7 +98,7 @@ def _fill(name:str, strata:list, sides:list, largest:str):
     if len(most) < 2:
         raise UserError(f"no row is left for {name}: every label has one text only; "
                         f"give more text, or a file for {name}=")
-    sides[most[-1]] = name
+    sides[most[0]] = name
 
 # %% ../../nbs/10_data/40_split.ipynb #080e3284
 def moment(
@@ -126,7 +134,7 @@ def _cut(sizes:list, ratios:dict)->list[str]:
 # %% ../../nbs/10_data/40_split.ipynb #1a58df5f
 def deal(
     texts,                 # array: a code for each text
-    orders,                # array of uint64: the hash that orders it
+    orders,                # array of uint64: the hash that orders each row, of its group or of its text
     strata,                # array: a code for each pair of label and language
     groups=None,           # array: a code for each group, -1 is none
     moments=None,          # array of seconds, to split by time
@@ -141,8 +149,8 @@ def deal(
         raise UserError(f"too few different texts or groups ({len(sizes)}) to split into {', '.join(wanted)}: "
                         "give more text, or files of their own for test= and validation=")
     if moments is None:
-        dealt, of_unit = _in_order(units, strata, orders)
-        sides = _deal(sizes[dealt].tolist(), of_unit.tolist(), ratios)
+        dealt, of_unit, hashes = _in_order(units, strata, orders)
+        sides = _deal(sizes[dealt].tolist(), of_unit.tolist(), hashes.tolist(), ratios)
     else:
         dealt, of_unit = _by_time(units, moments, orders), np.zeros(len(sizes), int)
         sides = _cut(sizes[dealt].tolist(), ratios)
@@ -167,7 +175,8 @@ def split(
     Raises `UserError` when a side would be empty."""
     import numpy as np
     keys, none = [text_key(t) for t in texts], [''] * len(texts)
-    orders = np.array([int(text_order(k, seed)[:16], 16) for k in keys], np.uint64)
+    bound = [k if g is None else g for k, g in zip(keys, groups or [None] * len(keys))]
+    orders = np.array([int(text_order(b, seed)[:16], 16) for b in bound], np.uint64)
     strata = number([str(pair) for pair in zip(labels or none, languages or none)])[0]
     moments = None if times is None else np.array([m if m == m else -np.inf for m in map(moment, times)])
     return deal(number(keys)[0], orders, strata, number(groups)[0] if groups else None, moments, ratios)
