@@ -91,7 +91,8 @@ def launch(
     host = host or settings.app.host
     port = _free_port(host, settings.app.port if port is None else port)
     app = make_app(settings)
-    try: app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+    # `_frontend`: the start-up call has waited for an answer; a second one with three seconds of patience is left out
+    try: app.launch(server_name=host, server_port=port, prevent_thread_lock=True, _frontend=False, **launch_options())
     except OSError as error:
         raise WorkError(f"the application did not start on {host}:{port} ({error}): try again, "
                         "or give another port") from error
