@@ -208,7 +208,7 @@ def test_clients_that_leave_mid_stream_do_not_hurt(folder):
         for _ in range(6):
             with server.client.stream('POST', '/v1/completions', json=dict(prompt='To ', max_tokens=256, n=8, stream=True, seed=1)) as answer:
                 assert next(answer.iter_lines()).startswith('data: ')
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while metric(server, 'elm_waiting') and time.monotonic() < until: time.sleep(.05)
         assert metric(server, 'elm_waiting') == 0
         started = time.monotonic()
@@ -240,7 +240,7 @@ def test_rollback_changes_the_answers_and_drops_no_request(server, folder):
     asking = [threading.Thread(target=ask) for _ in range(3)]
     for thread in asking: thread.start()
     def wait_for(version):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while seen[-1:] != [(200, version)] and time.monotonic() < until: time.sleep(.02)
         assert seen[-1] == (200, version)
     try:
@@ -269,7 +269,7 @@ def test_starts_before_there_is_a_model_and_picks_it_up(tmp_path):
         assert (ready.status_code, asked.status_code, server.client.get('/healthz').status_code) == (503, 503, 200)
         assert ready.json()['error']['type'] == 'not_ready' and 'retry-after' in asked.headers
         released(get_settings(tmp_path), 'intent', TfidfClassifier().fit(['my parcel', 'my money'], ['order', 'refund']))
-        until = time.monotonic() + 20
+        until = time.monotonic() + 90
         while server.client.get('/readyz').status_code != 200 and time.monotonic() < until: time.sleep(.05)
         assert server.client.post('/v1/classify', json=dict(text='my money')).json()['answers'][0]['label'] == 'refund'
     finally: assert server.stop() == 0
