@@ -3051,6 +3051,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                             'enterprise_lm.data.sources._without_erased': ( '10_data/sources.html#_without_erased',
                                                                                             'enterprise_lm/data/sources.py'),
                                             'enterprise_lm.data.sources.open_sources': ( '10_data/sources.html#open_sources',
+                                                                                         'enterprise_lm/data/sources.py'),
+                                            'enterprise_lm.data.sources.source_files': ( '10_data/sources.html#source_files',
                                                                                          'enterprise_lm/data/sources.py')},
             'enterprise_lm.data.spans': { 'enterprise_lm.data.spans.Highlight': ( '10_data/spans.html#highlight',
                                                                                   'enterprise_lm/data/spans.py'),
