@@ -67,14 +67,14 @@ def _by_digest(parents)->list[dict]:
     named = (dict(kind=p.kind, name=p.name, digest=p.digest) for p in parents)
     return sorted(named, key=lambda p: (p['kind'], p['name'], p['digest']))
 
-def _manifest(folder:Path, kind, name, parents, parameters, seed, measurements)->dict:
+def _manifest(folder:Path, kind, name, parents, parameters, seed, measurements, made='')->dict:
     "The manifest of a finished folder, with digest and seal."
     files = _files(folder)
     manifest = dict(kind=kind, name=name, files={f: d for f, d in files.items() if not f.startswith('measured/')},
                     parents=parents, parameters=parameters, seed=seed)
     manifest['digest'] = data_digest(manifest)
     manifest |= dict(measured={f: d for f, d in files.items() if f.startswith('measured/')}, measurements=measurements,
-                     environment=environment(), time=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
+                     environment=environment(), time=made or time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
     return manifest | dict(seal=data_digest(manifest))
 
 # %% ../../nbs/00_core/30_artifact.ipynb #e942c281
@@ -206,6 +206,7 @@ def draft(
     parameters:dict|None=None, # how it is made; part of its identity
     seed:int|None=None,        # seed of what is random in it
     root=None,       # folder of artifacts; the workspace's when None
+    made:str='',     # UTC time of the artifact whose place it takes; '' is now
 ): # a Draft to fill
     """Yield a `Draft`, which becomes an artifact in `root/kind/name-digest` when the block ends well.
 
@@ -215,7 +216,7 @@ def draft(
     try:
         yield this
         manifest = _manifest(this.path, kind, name, _by_digest(parents), json.loads(canonical(parameters or {})), seed,
-                             this.measurements)
+                             this.measurements, made)
         (this.path/'manifest.json').write_text(_written(manifest), encoding='utf-8')
         _flush(this.path); this.path.chmod(0o755)
         this.artifact = load(_publish(this.path, place/f"{name}-{manifest['digest'][:12]}"), verify=False)
