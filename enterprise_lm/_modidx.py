@@ -3415,6 +3415,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'enterprise_lm/data/writing.py'),
                                             'enterprise_lm.data.writing._draft': ( '10_data/writing.html#_draft',
                                                                                    'enterprise_lm/data/writing.py'),
+                                            'enterprise_lm.data.writing._finite': ( '10_data/writing.html#_finite',
+                                                                                    'enterprise_lm/data/writing.py'),
                                             'enterprise_lm.data.writing._sweep': ( '10_data/writing.html#_sweep',
                                                                                    'enterprise_lm/data/writing.py'),
                                             'enterprise_lm.data.writing._write_delimited': ( '10_data/writing.html#_write_delimited',

@@ -6,7 +6,7 @@
 __all__ = ['writable', 'output_format', 'replacing', 'Columns', 'cell', 'json_line', 'write_rows']
 
 # %% ../../nbs/10_data/44_writing.ipynb #76211e26
-import csv, glob, json, os, secrets
+import csv, glob, json, math, os, secrets
 from collections.abc import Iterable
 from contextlib import contextmanager
 from itertools import islice
@@ -21,7 +21,8 @@ def output_format(
     path, # a file to write
 )->str: # one of `writable`
     "Return the format that the ending of `path` asks for; raises `UserError` when there is none that can be written."
-    format = file_format(Path(path))
+    try: format = file_format(Path(path))
+    except UserError: format = ''
     if format not in writable or str(path).endswith('.gz'):
         raise UserError(f"{Path(path).name} cannot be written: give the output an ending among "
                         f"{', '.join('.' + f for f in writable)}")
@@ -93,11 +94,20 @@ def cell(
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 # %% ../../nbs/10_data/44_writing.ipynb #e4eec204
+def _finite(value):
+    "`value` with numbers that JSON does not know as text."
+    if isinstance(value, dict): return {name: _finite(v) for name, v in value.items()}
+    if isinstance(value, list | tuple): return [_finite(v) for v in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else json.dumps(value)
+
 def json_line(
     row:dict, # anything JSON can hold
 )->bytes: # one line
-    "Return `row` as a line of JSON; a surrogate that UTF-8 cannot hold is escaped."
-    return json.dumps(row, ensure_ascii=False, default=str).encode('utf-8', 'backslashreplace') + b'\n'
+    "Return `row` as a line of JSON; a surrogate that UTF-8 cannot hold is escaped, NaN and Infinity are text."
+    how = dict(ensure_ascii=False, default=str)
+    try: line = json.dumps(row, allow_nan=False, **how)
+    except ValueError: line = json.dumps(_finite(row), **how)
+    return line.encode('utf-8', 'backslashreplace') + b'\n'
 
 # %% ../../nbs/10_data/44_writing.ipynb #2aa5a0a0
 def _write_delimited(rows, path, columns, delimiter):
