@@ -156,7 +156,7 @@ def _wrong_call(error)->str:
     context, said = getattr(error, 'ctx', None), ' '.join(error.format_message().split()).rstrip('.')
     if said.startswith('Usage:'): return ''      # a group without a command: its help has been asked for
     place = context.command_path if context else 'elm'
-    return f'{said[:1].lower()}{said[1:]}: `{place} --help` shows what it takes'
+    return f'{said[:1].lower()}{said[1:]}; `{place} --help` shows what it takes'
 
 def _ended(error)->tuple[str, int]: # (sentence or '', exit code)
     "What to say of an exception that no command has answered for."
