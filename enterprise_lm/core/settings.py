@@ -41,6 +41,10 @@ class Data:
     licences:str = ''            # licences that may come in, such as 'CC-BY-4.0, Apache-2.0'; empty: any, and none
     consent:str = ''             # values of column `consent` that allow training, such as 'yes, training'; empty: any
     near_duplicates:float = .8   # share of common shingles from which two texts count as copies
+    rejected_limit:float = .5    # share of rows, or of files, that may be unusable before a preparation stops
+    overlap_limit:float = 1.     # share of training rows that may be held back too; 1 never stops
+    missing_limit:float = 1.     # share of values that may be missing in a column that is used
+    outliers_limit:float = 1.    # share of texts that may be far longer or shorter than the rest
     minimum_quality:float = .5   # score of the quality report, 0 to 1, below which nothing is trained on a corpus
 
 @dataclass(frozen=True)
