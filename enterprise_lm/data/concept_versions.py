@@ -144,6 +144,7 @@ def save_library(
     parts:dict|None=None, # {corpus: Concepts}; None: those of the version it was opened from
     parents=(),        # artifacts it is made from, beside the version before
     root=None,         # folder of artifacts; the workspace's when None
+    built=None,        # {corpus: how its concepts were proposed}, to do it again; beside what the version before knew
 )->Artifact: # a version
     "Save `library` as a version; raises `UserError` when it does not hold together."
     library.check()
@@ -151,7 +152,9 @@ def save_library(
     if parts is None and before: parts = parts_of(before)
     elif parts is None: parts = dict(hand=[replace(c) for c in library]) if len(library) and not library.edits else {}
     above_it = [*parents, *([before] if before else [])]
-    with draft('concepts', library.name, parents=above_it, root=root) as d: _fill(d.path, library, parts)
+    with draft('concepts', library.name, parents=above_it, root=root) as d:
+        _fill(d.path, library, parts)
+        d.measure(built=(before.measurements.get('built', {}) if before else {}) | (built or {}))
     made, known = d.artifact, {p['digest'] for p in before.parents} if before else set()
     if before and made.files == before.files and {p.digest for p in parents} <= known: made = _forget(made, before)
     library.artifact = made
