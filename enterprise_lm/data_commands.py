@@ -128,14 +128,15 @@ def inspect(corpus:CorpusName, json_:Json=False):
 # %% ../nbs/98_data_commands.ipynb #f64f82ad
 def _show_changes(answer:dict):
     "Print how many rows changed, what drifted, and a few of the rows."
-    from enterprise_lm.core.text import shorten
+    from enterprise_lm.data.changes import describe_change
     print(f"{answer['before']} → {answer['after']}: "
           + ', '.join(f"{k.replace('_', ' ')} {v:,}" for k, v in answer['counts'].items()) + '\n')
     if answer['drift']:
-        show_table([{k: d[k] for k in ('what', 'distance', 'low', 'high', 'p')} for d in answer['drift']]); print()
+        show_table([dict(what=d['what'], distance=d['distance'], interval=f"{d['low']} to {d['high']}",
+                         by_chance=d['chance'], p=d['p']) for d in answer['drift']])
+        print('distance: share of rows that would have another value; p: how likely that is when nothing moved\n')
     if answer['samples']:
-        show_table([dict(change=s['kind'], id=s['id'], before=shorten(s['before'] or '', 50),
-                         after=shorten(s['after'] or '', 50)) for s in answer['samples']])
+        show_table([dict(change=s['kind'], id=s['id'], row=describe_change(s)) for s in answer['samples']])
 
 # %% ../nbs/98_data_commands.ipynb #f1d7e453
 @commands.command()
