@@ -94,6 +94,7 @@ def _check_text(path:Path, name:str, encoding:str)->str:
 
 # %% ../../nbs/10_data/00_encodings.ipynb #9f365a70
 _wide = re.compile('[\u0800-\uffff]')
+_sure = re.compile('[\u0800-\uffff]|[^\x00-\x7f].*[^\x00-\x7f].*[^\x00-\x7f]')
 
 def _as_utf8(data:bytes)->str:
     "`data` as UTF-8; '' when it is none."
@@ -119,7 +120,7 @@ def _vote(lines:list[bytes])->str:
     high = [line for line in lines if not line.isascii()]
     bad = [line for line in high if not _as_utf8(line)]
     guess = guess_encoding(b'\n'.join(bad)) or 'utf-8'
-    sure = sum(bool(_wide.search(_as_utf8(line)) or guess == 'cp1252') for line in high if _as_utf8(line))
+    sure = sum(bool(_sure.search(_as_utf8(line)) or guess == 'cp1252') for line in high if _as_utf8(line))
     return 'utf-8' if 10 * sure > len(bad) else guess
 
 def find_encoding(
