@@ -70,7 +70,7 @@ def fail(
     if os.environ.get('ELM_DEBUG'): raise error
     say(message)
     if out: write_answer(out, dict(error=message, exit_code=code))
-    raise typer.Exit(code)
+    raise SystemExit(code)
 
 # %% ../nbs/98_console.ipynb #5d8cf209
 def _tell_version(wanted:bool):
@@ -174,6 +174,7 @@ def call(
     "Run `app` with the arguments of this process; whatever happens is one sentence, and one object under `--json`."
     try:
         code = app(standalone_mode=False)
+        if code == 130: raise KeyboardInterrupt  # typer's own word for it, before or after a command
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BaseException as error:
@@ -183,11 +184,10 @@ def call(
 def _close(error)->int:
     "Say an exception of `call`, and leave standard output so that nothing more can fail there."
     message, code = _ended(error)
-    wrong = hasattr(error, 'format_message')
     if message: say(message)
-    elif wrong: print(error.format_message())
+    elif hasattr(error, 'format_message'): print(error.format_message())
     try:
-        if message and wrong and '--json' in sys.argv: write_answer(sys.stdout, dict(error=message, exit_code=code))
+        if message and '--json' in sys.argv: write_answer(sys.stdout, dict(error=message, exit_code=code))
         sys.stdout.flush()
     except OSError: pass
     if isinstance(error, OSError): os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
