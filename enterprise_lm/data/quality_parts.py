@@ -135,11 +135,11 @@ def _coverage(seen:RowCounts)->list[Part]:
     labels, train = seen.counts['label', 'train'], seen.rows['train']
     languages = [(l, n) for l, n in seen.counts['language', 'train'].items() if n >= .01 * train]
     groups = [(redact(l)[:40], n) for l, n in labels.items()] + languages
-    few = min(10, train / 2 / max(1, len(groups)))
+    few = math.ceil(min(10, train / 2 / max(1, len(groups))))
     thin = sorted(name for name, n in groups if n < few)
-    listed = f": {', '.join(thin[:5])}" if thin else ''
-    return [Part('coverage', len(thin) / max(1, len(groups)), f'{_share(len(thin), len(groups))} labels and '
-                 f'languages have fewer than {few:.3g} training rows{listed}')]
+    listed, what = f": {', '.join(thin[:5])}" if thin else '', 'labels and languages' if labels else 'languages'
+    return [Part('coverage', len(thin) / max(1, len(groups)),
+                 f'{_share(len(thin), len(groups))} {what} have fewer than {few} training rows{listed}')]
 
 # %% ../../nbs/10_data/54_quality_parts.ipynb #4f34fe60
 def _balance(seen:RowCounts)->list[Part]:
@@ -171,6 +171,7 @@ def _representation(seen:RowCounts)->list[Part]:
         distance, chance = total_variation(seen.counts[what, 'train'], held)
         far[what] = max(0., distance - chance)
     most = max(far, key=far.get)
+    if not far[most]: return [Part('representation', 0., 'training and held-back rows differ by no more than chance')]
     return [Part('representation', far[most], f'training and held-back rows differ most by {most}: {far[most]:.1%} '
                                               f'of the rows would have to change theirs, beyond chance')]
 
