@@ -1076,6 +1076,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._joined': ( '10_data/concept_library.html#_joined',
                                                                                                     'enterprise_lm/data/concept_library.py'),
+                                                    'enterprise_lm.data.concept_library._origin': ( '10_data/concept_library.html#_origin',
+                                                                                                    'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._part_name': ( '10_data/concept_library.html#_part_name',
                                                                                                        'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._row': ( '10_data/concept_library.html#_row',

@@ -69,6 +69,17 @@ def _part_name(source)->str:
     return re.sub(r'[^\w.-]+', '-', str(named)).strip('-.') or 'corpus'
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #fc866755
+def _origin(source, root:Path)->dict:
+    "Where a part comes from: the digest and side of a corpus, or a place; {} when it cannot be read again."
+    if (corpus := _corpus(source)):
+        return dict(corpus=corpus.digest, side=source.partition('#')[2] if isinstance(source, str) else '')
+    if not isinstance(source, str | Path): return {}
+    if is_sql(source): return {} if '@' in split_source(source)[0] else dict(place=source)
+    if '://' in str(source): return dict(place=str(source))
+    path = Path(source).expanduser().absolute()
+    return dict(place=str(path.relative_to(root) if path.is_relative_to(root) else path))
+
+# %% ../../nbs/10_data/89_concept_library.ipynb #6d8b64fa
 def build_library(
     source,         # a corpus artifact or its folder, a file, folder or 'sample://…', or rows (dicts)
     name:str,       # the library's; the next version when there is one
@@ -81,17 +92,19 @@ def build_library(
 )->Artifact: # the new version, or the one before when nothing is new
     "Return the version of a library in which `source` has its say; no edit is lost."
     if minimum < 1 or limit < 1: raise UserError(f'minimum={minimum} and limit={limit} must be 1 or more')
-    before, journal = newest_version(name, root), journal_of(name, settings or get_settings())
-    corpus = _corpus(source)
+    settings = settings or get_settings()
+    before, journal, corpus = newest_version(name, root), journal_of(name, settings), _corpus(source)
     if corpus: load(corpus)     # verified
     proposed = propose_concepts(corpus_rows(source), minimum, limit, tagger)
-    parts = parts_of(before) | {part or _part_name(source): proposed}
+    part = part or _part_name(source)
+    parts = parts_of(before) | {part: proposed}
+    built = dict(_origin(source, settings.root), minimum=minimum, limit=limit, names=tagger is not None)
     edits = json_lines(before.file('edits.jsonl')) if before else []
     known = {e['edit'] for e in edits}
     edits += [e for e in read_edits(journal) if e.get('edit') not in known]
     library = replay(Library(name, combine(parts)), edits)
     library.artifact = before
-    return save_library(library, parts, [corpus] if corpus else [], root)
+    return save_library(library, parts, [corpus] if corpus else [], root, {part: built})
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #89b22ecb
 _formats = dict(ttl=to_turtle, csv=to_csv)
