@@ -35,6 +35,7 @@ def main():
         from enterprise_lm.console import call
         code = call(application())
     except KeyboardInterrupt as stopped:
-        print('elm: stopped before anything began', file=sys.stderr)
         code = 143 if isinstance(stopped, Terminated) else 130
+        print('elm: stopped before anything began', file=sys.stderr)
+        if '--json' in sys.argv: print(f'{{"error": "stopped before anything began", "exit_code": {code}}}')
     sys.exit(code)
