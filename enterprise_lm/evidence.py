@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['rows_of_subject', 'texts_of_others', 'telling_words', 'is_telling', 'name_pattern', 'Known', 'row_judge',
-           'evidence_in', 'search_bytes']
+           'evidence_in_file', 'evidence_in', 'search_bytes']
 
 # %% ../nbs/95_evidence.ipynb #f61d1286
 import json, mmap, re
@@ -15,10 +15,10 @@ from pathlib import Path
 from .core.artifact import Artifact
 from .core.errors import UserError
 from .core.progress import track
-from .core.text import normalise
+from .core.text import fold, han
 from .data.files import formats
 from .data.sources import open_sources
-from .data.subjects import record_subjects
+from .data.subjects import record_subjects, tells, text_marker
 
 # %% ../nbs/95_evidence.ipynb #14cf9255
 def _arrow_rows(path:Path, mark:str)->Iterator[dict]:
@@ -56,23 +56,23 @@ def texts_of_others(
     corpus:Artifact, # a corpus
     mark:str,        # of a person
 )->Iterator[str]: # one after another
-    "Yield the texts of a corpus that are not hers."
+    "Yield the texts of a corpus that are somebody else's."
     import pyarrow as arrow, pyarrow.compute as compute
     for path in sorted(corpus.path.glob('*.arrow')):
         with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
             for batch in stream if {'text', 'subject'} <= set(stream.schema.names) else ():
-                others = compute.fill_null(compute.not_equal(batch['subject'], mark), True)
+                others = compute.fill_null(compute.not_equal(batch['subject'], mark), False)
                 yield from batch.filter(others)['text'].to_pylist()
 
 # %% ../nbs/95_evidence.ipynb #874b5417
-_shortest, _start = 20, 60   # characters that tell a text, and those of it that are looked for
+_start = 60   # characters of a text that are looked for
 
 def telling_words(
     texts,  # of a person's rows
     others, # texts that others wrote
 )->frozenset: # beginnings of texts, or whole ones
     "Return what to look for to find a person's texts again, without what others wrote too."
-    whole = {t for t in texts if t and len(t) >= _shortest}
+    whole = set(filter(tells, texts))
     starts, known_starts, known_whole = {t[:_start] for t in whole}, set(), set()
     for text in filter(None, others if whole else ()):
         if text[:_start] in starts: known_starts.add(text[:_start])
@@ -80,29 +80,30 @@ def telling_words(
     return frozenset(t if t[:_start] in known_starts else t[:_start] for t in whole - known_whole)
 
 # %% ../nbs/95_evidence.ipynb #c24a22bf
-_han = '\u2e80-\U0003ffff'
+_unspaced = '\u2e80-\U0003ffff'   # scripts that put no spaces between words
 
 def is_telling(
     name:str, # what somebody is called
 )->bool: # whether finding it in a text means anything
     "Return True for two Chinese characters, three letters, or a number of six digits, and more."
     name = name.strip()
-    return len(re.findall(f'[{_han}]', name)) >= 2 or len(name) >= (6 if name.isdigit() else 3)
+    return len(re.findall(f'[{_unspaced}]', name)) >= 2 or len(name) >= (6 if name.isdigit() else 3)
 
 # %% ../nbs/95_evidence.ipynb #131907fc
 def name_pattern(
     names, # what somebody is called
 )->re.Pattern: # finds them as words; nothing when no name tells
     "Return a pattern that finds any of `names` in any case of letters."
+    def spaced(name):
+        joined = r'\s+'.join(map(re.escape, name.split()))
+        return re.sub(rf'(?<=[{han}])(?:\\s\+)?(?=[{han}])', lambda m: r'\s*', joined)
     def word(name):
-        edge = [f'[^\\W{_han}]' if re.match(f'[^\\W{_han}]', c) else '(?!)' for c in (name[0], name[-1])]
-        return f'(?<!{edge[0]})' * (edge[0] != '(?!)') + r'\s+'.join(map(re.escape, name.split())) + f'(?!{edge[1]})'
+        edge = [f'[^\\W{_unspaced}]' if re.match(f'[^\\W{_unspaced}]', c) else '(?!)' for c in (name[0], name[-1])]
+        return f'(?<!{edge[0]})' * (edge[0] != '(?!)') + spaced(name) + f'(?!{edge[1]})'
     found = sorted((n.strip() for n in names if is_telling(n)), key=len, reverse=True)
     return re.compile('|'.join(map(word, found)) or '(?!)', re.IGNORECASE)
 
 # %% ../nbs/95_evidence.ipynb #0c624d33
-def _even(value:str)->str: return ' '.join(normalise(value, 'NFKC').casefold().split())
-
 @dataclass(frozen=True)
 class Known:
     "What tells that something is about a person."
@@ -112,9 +113,13 @@ class Known:
     texts:frozenset = field(default=frozenset(), repr=False) # of her rows
     words:frozenset = field(default=frozenset(), repr=False) # of her texts, which nobody else wrote
     shared:frozenset = field(default=frozenset(), repr=False) # ids of rows whose text tells nothing
+    erased:frozenset = field(default=frozenset(), repr=False) # marks of texts, since she was erased
 
     @property
     def telling_ids(self)->set: return {i for i in self.ids - self.shared if len(i) >= 12 and re.search(r'\d', i)}
+
+    @property
+    def own_texts(self)->set: return {t for t in self.texts if any(map(t.startswith, self.words))}
 
     @property
     def needles(self)->list[bytes]:
@@ -130,40 +135,65 @@ def _cells(value)->Iterator[str]:
     elif isinstance(value, int) and not isinstance(value, bool): yield str(value)
 
 # %% ../nbs/95_evidence.ipynb #ffe258dc
+def _whose(values:dict, mark:Callable)->set:
+    "Marks of whom a row concerns, be it set aside or not."
+    within = values.get('values')
+    return record_subjects(values, mark) | (record_subjects(within, mark) if isinstance(within, dict) else set())
+
 def row_judge(
-    known:Known,   # of a person
-    mark:Callable, # from `subject_marker`
+    known:Known,        # of a person
+    mark:Callable,      # from `subject_marker`
+    mark_text=None,     # from `text_marker`; that of the working folder's workspace when None
 )->Callable: # from a row's values to 'row', 'name' or ''
     "Return a function that tells whether a row is the person's, or is nobody's and names her."
-    whole = {_even(v) for v in (known.mark, *known.telling_ids, *filter(is_telling, known.names))}
+    whole = {fold(v) for v in (known.mark, *known.telling_ids, *filter(is_telling, known.names))}
     names, words = name_pattern(known.names), re.compile('|'.join(map(re.escape, known.words)) or '(?!)')
-    all_texts = '\0'.join(sorted(t for t in known.texts if any(t.startswith(w) for w in known.words)))
+    all_texts, mark_text = '\0'.join(sorted(known.own_texts)), mark_text or text_marker()
+    def hers(cell)->bool:
+        return (len(cell) <= 200 and fold(cell) in whole or words.search(cell) or tells(cell) and cell in all_texts
+                or known.erased and tells(cell) and mark_text(cell) in known.erased)
     def judge(values:dict)->str:
-        named, cells = record_subjects(values, mark), list(_cells(values))
-        if known.mark in named or any(len(c) <= 200 and _even(c) in whole for c in cells): return 'row'
-        if any(words.search(c) or len(c) >= _shortest and c in all_texts for c in cells): return 'row'
+        named, cells = _whose(values, mark), list(_cells(values))
+        if known.mark in named or any(map(hers, cells)): return 'row'
         return 'name' if not named and any(map(names.search, cells)) else ''
     return judge
 
 # %% ../nbs/95_evidence.ipynb #ee912a8f
+def _unclaimed(path:Path)->Iterator[dict]:
+    "The rows of an Arrow file that say of nobody that they are hers."
+    import pyarrow as arrow
+    with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
+        for batch in stream:
+            yield from (batch.filter(batch['subject'].is_null()) if 'subject' in batch.schema.names else batch).to_pylist()
+
 def _records(path:Path, settings)->Iterator[dict]:
     "The values of a file's rows, and what could not be taken apart as it stood."
+    if path.suffix == '.arrow': yield from _unclaimed(path); return
     for opened in open_sources(path, settings=settings, everybody=True):
         for record in opened.records: yield record.values or dict(text=record.raw)
 
 # %% ../nbs/95_evidence.ipynb #7bbacc08
+def evidence_in_file(
+    path:Path,     # a file in a format that can be read
+    judge:Callable,# from `row_judge`
+    settings=None, # Settings; those of the working folder when None
+)->Counter: # 'row': rows of hers, 'name': rows of nobody's that name her
+    "Count what a file holds of a person; nothing where it cannot be read."
+    found, edits = Counter(), path.name.endswith('edits.jsonl')
+    try:
+        for values in _records(path, settings):
+            found[judge({k: v for k, v in values.items() if k != 'who'} if edits else values)] += 1
+    except (UserError, OSError): pass   # not rows, whatever its ending says; the search through every byte sees it
+    return Counter({k: n for k, n in found.items() if k})
+
 def evidence_in(
     artifact:Artifact, # of any kind
     judge:Callable,    # from `row_judge`
     settings=None,     # Settings; those of the working folder when None
 )->Counter: # 'row': rows of hers, 'name': rows of nobody's that name her
     "Count what an artifact's files hold of a person."
-    found = Counter()
-    files = sorted(p for p in artifact.path.rglob('*') if p.suffix[1:] in formats and p.name != 'edits.jsonl')
-    for path in (p for p in files if p.stat().st_size):
-        try: found.update(map(judge, _records(path, settings)))
-        except UserError: pass   # not rows, whatever its ending says; the search through every byte sees it
-    return Counter({k: n for k, n in found.items() if k})
+    files = (p for p in sorted(artifact.path.rglob('*')) if p.suffix[1:] in (*formats, 'arrow') and p.stat().st_size)
+    return sum((evidence_in_file(path, judge, settings) for path in files), Counter())
 
 # %% ../nbs/95_evidence.ipynb #624d2843
 def search_bytes(
