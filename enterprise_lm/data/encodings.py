@@ -127,9 +127,11 @@ def find_encoding(
     path:Path, # a text file
 )->str: # 'utf-8' where nothing else reads it better
     "Return the encoding that a file is in, told from all of its bytes."
-    with open_bytes(path) as file: head = guess_encoding(file.read(65536))
-    if not head or head.startswith(('utf-16', 'utf-32')): return head or 'utf-8'
-    around = _around(path)
+    try:
+        with open_bytes(path) as file: head = guess_encoding(file.read(65536))
+        if not head or head.startswith(('utf-16', 'utf-32')): return head or 'utf-8'
+        around = _around(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile): return 'utf-8'  # reading it says what is wrong
     return _vote(around.split(b'\n')) if around else 'utf-8'
 
 # %% ../../nbs/10_data/00_encodings.ipynb #1a7de733
@@ -140,8 +142,10 @@ def encoding_doubt(
     encoding:str,  # that somebody named
 )->str: # one of `guess_encoding`; '' without a doubt
     "Return the encoding a file is clearly in when that is not the one somebody named."
-    codec = codecs.lookup(encoding).name
-    with open_bytes(path) as file: head = file.read(65536)
+    try:
+        codec = codecs.lookup(encoding).name
+        with open_bytes(path) as file: head = file.read(65536)
+    except (LookupError, EOFError, zlib.error, gzip.BadGzipFile): return ''  # likewise
     if head.isascii() or codec.startswith('utf'): return ''
     guess = find_encoding(path)
     if guess == 'utf-8': return guess if _as_utf8(head[:head.rfind(b'\n') + 1] or head) else ''
