@@ -23,11 +23,11 @@ def read(path): return [r.values for o in open_sources(path) for r in o.records 
 @given(rows, st.sampled_from(targets))
 def test_text_label_and_id_come_back(tmp_path_factory, data, format):
     folder = tmp_path_factory.mktemp('round')
-    output, keep = folder/('out' if format == 'md' else f'out.{format}'), 'text' if format == 'txt' else ''
+    output, keep = folder/('out' if format in ('md', 'eml') else f'out.{format}'), 'text' if format == 'txt' else ''
     try: done = convert(data, output, to=format, keep=keep)
     except UserError as error: assert '\n' not in str(error) and not output.exists(); return
     held = [r for r in data if not any('\0' in v for k, v in r.items() if not keep or k == keep)]  # what is not kept cannot harm
-    if format in ('txt', 'md', 'mbox'): held = [r for r in held if not is_blank(r['text']) and not (format == 'txt' and set('\r\n') & set(r['text'])) and not (format == 'md' and '\r' in r['text'])]
+    if format in ('txt', 'md', 'mbox', 'eml'): held = [r for r in held if not is_blank(r['text']) and not (format == 'txt' and set('\r\n') & set(r['text'])) and not (format == 'md' and '\r' in r['text'])]
     held = [r for r in held if not all(is_blank(v) for v in r.values())]
     assert done['rows'] == len(held) and done['rows'] + done['rejected'] + done['blank'] == len(data), f'{format} {ascii(data)} {done["rows"]}'
     for name in ['text'] if format == 'txt' else ['text', 'label', 'id']:
@@ -40,8 +40,8 @@ def test_text_label_and_id_come_back(tmp_path_factory, data, format):
 def test_every_format_into_every_other(tmp_path):
     data = [dict(id=f'{i}', text=t, label=l) for i, (t, l) in enumerate([('a "quoted", text', 'x'), ('> no quote\n-- \nno signature', 'y'), ('灯坏了\t了', '灯'), ('From here\n\nFrom there', 'x'), ('# head\n---\n', 'z')])]
     first = tmp_path/'0.jsonl'; convert(data, first)
-    for step, format in enumerate(('csv', 'mbox', 'tsv', 'parquet', 'md', 'jsonl', 'mbox', 'md', 'csv'), 1):
-        new = tmp_path/(f'{step}' if format == 'md' else f'{step}.{format}')
+    for step, format in enumerate(('csv', 'mbox', 'tsv', 'json', 'parquet', 'md', 'jsonl', 'eml', 'mbox', 'md', 'csv'), 1):
+        new = tmp_path/(f'{step}' if format in ('md', 'eml') else f'{step}.{format}')
         convert(first, new, to=format); first = new
         assert [{k: v for k, v in r.items() if v} for r in read(new)] == data, format
 
@@ -96,3 +96,27 @@ def test_killed_and_started_again(tmp_path):
     assert not (tmp_path/'out.csv').exists() and any(tmp_path.iterdir())
     convert([dict(text='a')], tmp_path/'out.csv')
     assert [p.name for p in tmp_path.iterdir()] == ['out.csv']
+
+
+def test_what_is_beside_the_output_is_safe_too(tmp_path):
+    (tmp_path/'o.jsonl.rejected.jsonl').write_text('{"id": "1", "text": "hello"}\n')
+    for source in ('o.jsonl.rejected.jsonl', 'sample://help'):
+        with pytest.raises(UserError, match='what is read|no list of such rows'): convert(tmp_path/source if ':' not in source else source, tmp_path/'o.jsonl')
+    assert [p.name for p in tmp_path.iterdir()] == ['o.jsonl.rejected.jsonl']
+
+
+def test_rejected_rows_bear_their_file_and_row_at_every_stage(tmp_path):
+    (tmp_path/'two.jsonl').write_text('{"text": "half \\ud800"}\n{"text": \n\n{"text": "three"}\n{"text": "a\\nb"}\n')
+    done = convert(tmp_path/'two.jsonl', tmp_path/'two.txt')
+    assert done['rejected'] == 3 and [json.loads(l)['source'] for l in open(done['rejected_file'])] == ['two.jsonl:1', 'two.jsonl:2', 'two.jsonl:5']
+
+
+def test_repeated_ids_and_skipped_files_are_told(tmp_path):
+    (tmp_path/'in').mkdir(); (tmp_path/'in'/'t.db').write_bytes(b'SQLite'); (tmp_path/'in'/'a.csv').write_text('id,text\nx,one\ny,two\nx,three\n')
+    done = convert(tmp_path/'in', tmp_path/'a.jsonl')
+    assert done['rows'] == 3 and done['repeated_ids'] == {'x': ['a.csv:2', 'a.csv:4']} and len(done['warnings']) == 2 and 't.db' in done['warnings'][0] and 'a.csv:4' in done['warnings'][1]
+
+
+def test_a_number_that_is_none_is_written_as_text(tmp_path):
+    convert([dict(text='a', n=float('nan'), m=[float('inf')])], tmp_path/'a.jsonl')
+    assert json.loads((tmp_path/'a.jsonl').read_text(), parse_constant=pytest.fail) == dict(text='a', n='NaN', m=['Infinity'])
