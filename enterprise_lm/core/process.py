@@ -27,14 +27,14 @@ def use_utf8():
     os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
 
 # %% ../../nbs/00_core/70_process.ipynb #d9d74413
-class Terminated(KeyboardInterrupt):
-    "SIGTERM came."
+class Terminated(SystemExit):
+    "SIGTERM came; the exit code is 143."
 
 def stop_on_sigterm():
     "Turn SIGTERM into the exception `Terminated` in this process, not in those it forks."
     mine = os.getpid()
     def stop(number, frame):
         signal.signal(number, signal.SIG_IGN if os.getpid() == mine else signal.SIG_DFL)
-        if os.getpid() == mine: raise Terminated
+        if os.getpid() == mine: raise Terminated(128 + number)
         os.kill(os.getpid(), number)
     signal.signal(signal.SIGTERM, stop)
