@@ -1,9 +1,10 @@
 """What a concept library promises: nothing an editor did is lost, files come back whole, hostile ones are answered in one sentence."""
-import csv, io, json, os, re, string, subprocess, sys
+import csv, io, json, os, pickle, re, string, subprocess, sys
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
+from enterprise_lm.core.settings import get_settings
 from enterprise_lm.data.concepts import Concept, Library, concept_id, fold, from_dict, kinds, labels_of, statuses, to_dict
 from enterprise_lm.data.concept_checks import above
 from enterprise_lm.data.concept_edits import append_edit, read_edits, replay
@@ -218,3 +219,38 @@ def test_what_a_corpus_proposes_under_a_synonym_can_be_saved():
     assert library.problems() == [] and library.get('开关').preferred == dict(en='switch', zh='开关')
     morning = replay(Library('shop', [Concept(concept_id('开关', 'zh'), label, count=9)]), library.edits)
     assert morning.problems() == [] and [c.count for c in morning] == [9]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.sampled_from(('lamp', 'plant lamp', 'light', 'Loom Sense', '退款', '人体感应器')),
+                          st.lists(st.sampled_from(('lampp', 'light', 'plant', 'lamp light', 'TV', '退宽', '感应', '应器退款')), max_size=3)), max_size=5),
+       st.lists(st.sampled_from(('lampp', 'LAMPP', ' ', 'plant', 'light', '. ', '-', '退宽', '感应', '器', 'http://lampp/x', '\n', 'Loom', 'sense', '[PERSON]', 'TV')), max_size=12), st.booleans())
+def test_standard_terms_are_stable_and_leave_the_rest(labels, pieces, alternatives):
+    from enterprise_lm.data.standard_terms import StandardiseTerms
+    def concept(number, label, others):
+        language = 'en' if label.isascii() else 'zh'
+        return Concept(f'c-{number}', {language: label}, synonyms={language: others[1:]} if others[1:] else {}, hidden={language: others[:1]} if others else {})
+    terms = StandardiseTerms(Library('any', [concept(n, *given) for n, given in enumerate(labels)]), alternatives)
+    text = ''.join(pieces)
+    found = terms.replacements(text)
+    assert all(0 <= a < b <= len(text) for a, b, _ in found) and all(x[1] <= y[0] for x, y in zip(found, found[1:]))
+    done = terms.standardise(text)
+    assert terms.standardise(done) == done
+    assert done.count('http://lampp/x') == text.count('http://lampp/x') and done.count('[PERSON]') == text.count('[PERSON]')
+    assert pickle.loads(pickle.dumps(terms)).standardise(text) == done
+
+
+def test_versions_have_numbers_and_a_pinned_one_holds_every_edit(tmp_path):
+    from enterprise_lm.data.concept_versions import find_library, library_versions, open_library, pinned_library, save_library
+    home = get_settings(tmp_path)
+    shop = Library('shop')
+    for label in ('lamp', 'refund'):
+        shop.add(label, who='r7')
+        save_library(shop, root=tmp_path)
+    first, second = library_versions('shop', tmp_path)
+    assert find_library('shop@1', tmp_path) == first and find_library('shop@2', tmp_path) == find_library('shop', tmp_path) == second
+    with pytest.raises(UserError, match='shop@2'): find_library('shop@3', tmp_path)
+    assert pinned_library('shop', tmp_path, home) == second
+    open_library('shop', tmp_path, home).add_label('lamp', 'lampp', hidden=True, who='r7')
+    third = pinned_library('shop', tmp_path, home)
+    assert third != second and find_library('shop@3', tmp_path) == third == pinned_library('shop@3', tmp_path, home)
