@@ -2743,6 +2743,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'enterprise_lm.data.read': { 'enterprise_lm.data.read.FileRows': ('10_data/read.html#filerows', 'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read.FileRows.__iter__': ( '10_data/read.html#filerows.__iter__',
                                                                                         'enterprise_lm/data/read.py'),
+                                         'enterprise_lm.data.read.FileRows._rows': ( '10_data/read.html#filerows._rows',
+                                                                                     'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read.FileRows.file': ( '10_data/read.html#filerows.file',
                                                                                     'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read.Reading': ('10_data/read.html#reading', 'enterprise_lm/data/read.py'),

@@ -189,12 +189,21 @@ class FileRows:
     mark:Callable = field(default=subject_key, repr=False) # what becomes of a subject
     options:dict = field(default_factory=dict) # how the file is read
     blank:int = 0                     # blank lines so far
+    whole:bool = True                 # a file that cannot be read is an error; else a row with the reason
+    unread:str = ''                   # that reason, where there is one
 
     @property
     def file(self)->str: return self.opened.name
 
     def __iter__(self)->Iterator[tuple[dict, str]]:
         "Yield (values, '') or (dict(source, values), reason) for each row."
+        try: yield from self._rows()
+        except UserError as error:
+            if self.whole: raise
+            self.unread = str(error).removeprefix(self.file).lstrip(' ,:')
+            yield dict(source=self.file, values=''), self.unread
+
+    def _rows(self)->Iterator[tuple[dict, str]]:
         which, stream = _which(self.opened.records, file=self.file, **self.which)
         for record in stream:
             if record.reason == blank: self.blank += 1; continue
@@ -203,7 +212,7 @@ class FileRows:
             if reason: yield dict(source=source, values=record.raw or _as_given(record, which, values)), reason
             else: values['source'] = source; yield values, ''
 
-# %% ../../nbs/10_data/30_read.ipynb #f3dfe4f8
+# %% ../../nbs/10_data/30_read.ipynb #270f9358
 def open_rows(
     source,                  # a file, folder, pattern, 'sample://…', corpus, rows (dicts), or a list of paths
     text:str='',             # column of texts; '' finds it
@@ -211,7 +220,7 @@ def open_rows(
     group:str='',            # column of what stays together in a split; '' finds it
     columns:str|list|None=None, # 'text,label': names of the cells of a csv, tsv or txt file without a header
     format:str='',           # as in `open_sources`
-    encoding:str='utf-8',    # of text files
+    encoding:str='auto',     # of text files; 'auto' tells it from the bytes of each file
     label_names='',          # file (or list) of names, when labels are ids counted from 0
     settings=None,           # Settings of the workspace that reads; those of the working folder when None
 )->list[FileRows]: # one for each file; nothing but the digests is read yet
@@ -278,7 +287,7 @@ def read(
     label:str='',            # column of labels; '' finds it
     columns:str|list|None=None, # 'text,label': names of the cells of a csv, tsv or txt file without a header
     format:str='',           # csv, tsv, jsonl, parquet or txt; '' goes by each file's ending
-    encoding:str='utf-8',    # of text files
+    encoding:str='auto',     # of text files; 'auto' tells it from the bytes of each file
     label_names='',          # file (or list) of names, when labels are ids counted from 0
     group:str='',            # column of what stays together in a split; '' finds it
     rejected:list|None=None, # bad rows are appended here; None: the first bad row is an error
