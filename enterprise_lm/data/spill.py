@@ -74,7 +74,7 @@ class _Shard:
         self.draft.replace(self.path)
         opened, draft = self.file.opened, self.draft.with_suffix('.json')
         note = dict(file=self.file.file, sha256=opened.sha256, rows=self.rows, blank=self.file.blank,
-                    notes=opened.notes)
+                    notes=opened.notes, unread=self.file.unread)
         draft.write_text(json.dumps(note), encoding='utf-8'); draft.replace(self.path.with_suffix('.json'))
 
     def __enter__(self): return self
