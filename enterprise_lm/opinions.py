@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['opinion_tables', 'OpinionTable', 'workspace_database', 'opinions_about', 'names_of', 'opinions_of', 'take_name_off',
-           'edits_of', 'rewrite_database']
+           'edits_of', 'edits_about', 'edits_without', 'take_out_of_edits', 'rewrite_database']
 
 # %% ../nbs/95_opinions.ipynb #507253a0
-import json, secrets
+import fcntl, json, os, re, secrets
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from .core.artifact import canonical
 from .core.settings import get_settings
 from .core.store import engine
-from .data.subjects import subject_marker
-from .evidence import is_telling, name_pattern
+from .core.text import han
+from .data.subjects import subject_marker, text_marker
+from .evidence import Known, is_telling, name_pattern, row_judge
 
 # %% ../nbs/95_opinions.ipynb #9c356c86
 @dataclass(frozen=True)
@@ -77,12 +79,15 @@ def names_of(
                          for name in _names_of(connection, known, table, mark, marked))
 
 # %% ../nbs/95_opinions.ipynb #da6055f8
+_special, _apart = re.compile('[%_|]'), re.compile(rf'\s+|(?<=[{han}])(?=[{han}])')   # of LIKE; 李 雷 is 李雷
+
 def _remarks(connection, known:OpinionTable, table, names):
     "Yield (id, column, text) of free text that names her."
     from sqlalchemy import or_, select
     telling, pattern = sorted(n for n in names if is_telling(n)), name_pattern(names)
+    likes = ['%' + _apart.sub('%', _special.sub(r'|\g<0>', n.strip())) + '%' for n in telling]
     for column in known.words if telling else ():
-        like = or_(*(table.c[column].icontains(n, autoescape=True) for n in telling))
+        like = or_(*(table.c[column].ilike(wanted, escape='|') for wanted in likes))
         for row, text in connection.execute(select(table.c.id, table.c[column]).where(like)).all():
             if pattern.search(text): yield row, column, text
 
@@ -120,6 +125,21 @@ def take_name_off(
     return found
 
 # %% ../nbs/95_opinions.ipynb #171a354e
+def _edit_files(artifacts, settings)->list[tuple]:
+    "(library, file) of the edits of every version and of every journal."
+    files = [(a.name, a.file('edits.jsonl')) for a in artifacts if a.kind == 'concepts']
+    files += [(p.name.removesuffix('.edits.jsonl'), p) for p in sorted((settings.home/'concepts').glob('*.edits.jsonl'))]
+    return [(name, path) for name, path in files if Path(path).is_file()]
+
+def _edits(path)->list[dict]:
+    "The edits of a file; a line that was torn when the power went says nothing."
+    def read(line):
+        try: return json.loads(line)
+        except ValueError: return None
+    found = (read(line) for line in Path(path).read_bytes().split(b'\n') if line.strip())
+    return [e for e in found if isinstance(e, dict)]
+
+# %% ../nbs/95_opinions.ipynb #71ba4f15
 def edits_of(
     mark:str,      # of a person
     artifacts,     # Artifacts
@@ -127,14 +147,70 @@ def edits_of(
 )->Counter: # by name of the library
     "Count the edits a person signed in concept libraries: the versions' and the journals'."
     settings, found = settings or get_settings(), Counter()
-    marked, files = (subject_marker(settings),
-                     [(a.name, a.file('edits.jsonl')) for a in artifacts if a.kind == 'concepts'])
-    files += [(p.name.removesuffix('.edits.jsonl'), p) for p in (settings.home/'concepts').glob('*.edits.jsonl')]
-    for name, path in ((n, p) for n, p in files if Path(p).is_file()):
-        with open(path, encoding='utf-8') as file:
-            signed = [json.loads(line).get('who') for line in file if line.strip()]
-        found[name] += sum(isinstance(who, str) and marked(who) == mark for who in signed)
+    marked = subject_marker(settings)
+    for name, path in _edit_files(artifacts, settings):
+        found[name] += sum(isinstance(e.get('who'), str) and marked(e['who']) == mark for e in _edits(path))
     return +found
+
+def edits_about(
+    known:Known,   # of a person
+    settings=None, # Settings; those of the working folder when None
+)->Counter: # by name of the library
+    "Count the edits in the journals of concept libraries that quote a person or name her."
+    settings, found = settings or get_settings(), Counter()
+    judge = row_judge(known, subject_marker(settings), text_marker(settings))
+    for name, path in _edit_files((), settings):
+        found[name] += sum(bool(judge({k: v for k, v in e.items() if k != 'who'})) for e in _edits(path))
+    return +found
+
+# %% ../nbs/95_opinions.ipynb #d3ed5417
+def _without(value, judge, clean):
+    "A value, however deep, without examples of hers, and every text cleaned."
+    if isinstance(value, str): return clean(value)
+    if isinstance(value, list): return [_without(v, judge, clean) for v in value]
+    if not isinstance(value, dict): return value
+    return {k: [_without(e, judge, clean) for e in v if not judge(e if isinstance(e, dict) else dict(text=e))]
+            if k == 'examples' and isinstance(v, list) else _without(v, judge, clean) for k, v in value.items()}
+
+def edits_without(
+    edits,         # of a concept library
+    known:Known,   # of a person
+    settings=None, # Settings; those of the working folder when None
+    word:str='',   # in the place of her name; a random one when ''
+)->list[dict]: # as many edits
+    "Return edits without a person's sentences and without her name."
+    settings, word = settings or get_settings(), word or f'erased-{secrets.token_hex(4)}'
+    marked, names = subject_marker(settings), name_pattern(known.names)
+    judge = row_judge(known, marked, text_marker(settings))
+    def clean(text): return names.sub(word, text)
+    def signed(edit):
+        who = edit.get('who')
+        return dict(who=word) if isinstance(who, str) and marked(who) == known.mark else {}
+    return [_without(e, judge, clean) | signed(e) for e in edits]
+
+# %% ../nbs/95_opinions.ipynb #7c090ae5
+def _rewrite_journal(path:Path, known:Known, settings, word:str)->int:
+    "Rewrite a journal without a person; returns how many edits changed."
+    with open(path, 'rb') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        edits = _edits(path)
+        kept = edits_without(edits, known, settings, word)
+        changed = sum(a != b for a, b in zip(edits, kept))
+        if not changed: return 0
+        draft = path.with_name(f'.{path.name}.{os.getpid()}')
+        with open(draft, 'wb') as written:
+            written.write(b''.join(canonical(e) + b'\n' for e in kept)); written.flush(); os.fsync(written.fileno())
+        draft.replace(path)
+    return changed
+
+def take_out_of_edits(
+    known:Known,   # of a person
+    settings=None, # Settings; those of the working folder when None
+)->Counter: # 'edits': that changed
+    "Take a person's sentences and her name out of the journals of all concept libraries."
+    settings, word = settings or get_settings(), f'erased-{secrets.token_hex(4)}'
+    journals = sorted((settings.home/'concepts').glob('*.edits.jsonl'))
+    return +Counter(edits=sum(_rewrite_journal(path, known, settings, word) for path in journals))
 
 # %% ../nbs/95_opinions.ipynb #bd8809b7
 def rewrite_database(settings=None):

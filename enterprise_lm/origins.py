@@ -84,14 +84,15 @@ def rows_in_place(
     path,             # what a step has read
     mark:str,         # of a person
     settings,         # Settings of the workspace
-    others:bool=False,# rows that are not hers instead
+    others:bool=False,# rows of somebody else's instead
 )->Iterator[dict]: # values of each row
     "Yield a person's rows in a raw file, folder or sample, by its column of subjects; none when it cannot be read."
     marked = subject_marker(settings)
     try:
         for opened in open_sources(path, settings=settings, everybody=True):
             for record in track(opened.records, f'look through {opened.name}'):
-                if (mark in record_subjects(record.values, marked)) != others: yield record.values
+                named = record_subjects(record.values, marked)
+                if named - {mark} and mark not in named if others else mark in named: yield record.values
     except (UserError, OSError): return
 
 # %% ../nbs/95_origins.ipynb #a4c99258
