@@ -39,8 +39,7 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     assert len(lines) == 13
     answers = {}
     for words in lines:
-        arguments = [a.replace('tickets@3f2a', f"tickets@{answers['prepare']['digest'][:8]}" if 'prepare' in answers else a) for a in words[1:]]
-        arguments = [str(p) if '*' in a else a for a in arguments for p in (sorted(workspace.glob(a)) if '*' in a else [a])]
+        arguments = [str(p) if '*' in a else a for a in words[1:] for p in (sorted(workspace.glob(a)) if '*' in a else [a])]
         if arguments[0] == 'labels': label_some(workspace, answers['merge']['path'])
         answers['augment corpus' if 'desk' in arguments and arguments[0] == 'augment' else arguments[0]] = run_elm(*arguments, '--json', folder=workspace).answer
     assert answers['prepare']['rows']['train'] > 200 and any(f['stage'] == 'intake' for f in answers['prepare']['funnel'])
