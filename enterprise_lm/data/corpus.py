@@ -8,7 +8,6 @@ __all__ = ['make_corpus', 'prepare', 'Split', 'Corpus']
 # %% ../../nbs/10_data/70_corpus.ipynb #79187e41
 import shutil
 from collections import Counter, defaultdict
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from fastcore.basics import patch
@@ -19,7 +18,7 @@ from .deciding import divide, drop_exact, drop_leaks, drop_near, value_of
 from .engine import count_processes
 from .index import Index, Keys, copy_numbers, unique_ids, where_side
 from .placing import Plan, write_rows
-from .preparation import Preparation, SketchRows, Staged, get_preparation, stages_of
+from .preparation import Preparation, SketchRows, Staged, get_preparation, pin, stages_of
 from .read import label_names_of, open_rows
 from .recording import describe, write_files
 from .sides import find_golden, find_sides, is_path, name_of, sides
@@ -110,7 +109,7 @@ def _check_plan(plan:Plan, shards:list, strict:bool):
 def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, rejected_limit:float, root, work:dict,
           parents, settings)->Artifact:
     "Read, decide and write, inside the draft of an artifact."
-    stages, near = stages_of(preparation, settings), preparation.near_duplicates
+    stages, near = stages_of(preparation, settings, root), preparation.near_duplicates
     tail = (Keys(used['seed']),) + (SketchRows(near),) * bool(near)
     with draft('corpus', name, parents=parents, parameters=used, seed=used['seed'], root=root) as d:
         spilled = d.path/'spilled'; spilled.mkdir()
@@ -157,13 +156,13 @@ def make_corpus(
     train, seed = data.train if train is None else train, data.seed if seed is None else seed
     if not 0 < train < 1:
         raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
-    preparation = get_preparation(preparation, settings)
+    root = root or settings.folder('artifacts')
+    preparation, needed = pin(get_preparation(preparation, settings), root, settings)
     used = dict(train=train, seed=seed, overlap_words=overlap_words, split_by=split_by) | (how or {})
-    used |= dict(preparation=asdict(preparation))
+    used |= dict(preparation=preparation.record())
     work = dict(processes=_process_count(size, processes, settings), engine=engine or data.engine,
                 cache=_cache(settings) if cache else None)
-    root = root or settings.folder('artifacts')
-    return _make(name, files, used, preparation, strict, rejected_limit, root, work, parents, settings)
+    return _make(name, files, used, preparation, strict, rejected_limit, root, work, (*parents, *needed), settings)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #a697a9f1
 def prepare(
