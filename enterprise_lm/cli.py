@@ -34,7 +34,7 @@ def main():
         use_utf8(); open_streams(); stop_on_sigterm()
         from enterprise_lm.console import call
         code = call(application())
-    except KeyboardInterrupt as stopped:
+    except (KeyboardInterrupt, Terminated) as stopped:
         code = 143 if isinstance(stopped, Terminated) else 130
         print('elm: stopped before anything began', file=sys.stderr)
         if '--json' in sys.argv: print(f'{{"error": "stopped before anything began", "exit_code": {code}}}')
