@@ -16,7 +16,9 @@ from ..core.progress import track
 from .databases import (database_name, hub_records, hub_source, is_sql, saved_dataset, split_source,
                                           sql_records)
 from .docstrings import docstring_files
-from .files import Record, find_files, records, skipped_files, source_path
+from .encodings import encoding_doubt, find_encoding
+from .files import (Record, file_format, find_files, records, skipped_files, source_path,
+                                     text_formats)
 from .samples import is_sample, sample_records
 from .subjects import (erased_subjects, erased_texts, record_subjects, subject_marker, tells,
                                          text_marker)
@@ -106,9 +108,25 @@ def _open_saved(path:Path)->list[Opened]:
 # %% ../../nbs/10_data/11_sources.ipynb #d518962e
 _slow = 20_000_000  # bytes that take more than a moment
 
+def _encoding(path:Path, name:str, encoding:str, notes:list)->str:
+    "The encoding to read a file in; what somebody should know of it goes into `notes`."
+    if encoding == 'auto':
+        if (encoding := find_encoding(path)) != 'utf-8': notes.append(f'{name} is read as {encoding}, as its bytes look')
+    elif doubt := encoding_doubt(path, encoding):
+        notes.append(f'{name} is read as {encoding}, though its bytes look like {doubt}: texts may be damaged')
+    return encoding
+
+def _file_records(path:Path, name:str, notes:list, format:str='', encoding:str='auto', **options)->Iterator[Record]:
+    "The records of a file, read in the encoding that was named or that its bytes tell."
+    known = file_format(path, format) in text_formats and path.is_file() and path.stat().st_size
+    if known: encoding = _encoding(path, name, encoding, notes)
+    yield from records(path, name, format, encoding, **options)
+
 def _open_file(path:Path, name:str, **options)->Opened:
-    stream = records(path, name, **options)
-    return Opened(name, file_digest(path), track(stream, f'read {name}') if path.stat().st_size > _slow else stream)
+    notes = []
+    stream = _file_records(path, name, notes, **options)
+    slow = path.stat().st_size > _slow
+    return Opened(name, file_digest(path), track(stream, f'read {name}') if slow else stream, notes)
 
 def _open_files(source, format:str, **options)->list[Opened]:
     "The files behind a path, a folder or a pattern."
@@ -168,7 +186,7 @@ def _named(source:str)->list[Opened]|None:
 def open_sources(
     source,                 # a path, a pattern, a corpus (or path#split), an address, rows, or a list
     format:str='',          # of files; '' goes by each file's ending
-    encoding:str='utf-8',   # of text files
+    encoding:str='auto',    # of text files; 'auto' tells it from the bytes of each file
     columns:list|None=None, # names of the cells of a csv, tsv or txt file without a header
     unit:str='document',    # of Markdown and HTML: 'document' or 'section'
     query:str='',           # one SELECT, when `source` is a database address without one
