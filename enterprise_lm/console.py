@@ -40,7 +40,7 @@ def sentence(
     error:BaseException, # whatever a command raised
 )->tuple[str, int]: # (sentence, exit code)
     "Return what to say of an exception, and the exit code."
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, (KeyboardInterrupt, Terminated)):
         return ('stopped; nothing half-written is left, and the same command goes on where it was or begins anew',
                 143 if isinstance(error, Terminated) else 130)
     if isinstance(error, UserError): return str(error), 2
@@ -123,7 +123,7 @@ def answered(
     def run(*args, **kwargs):
         def work(out):
             try: answer, show = command(*args, **kwargs | (dict(json_=out) if out else {}))
-            except (Exception, KeyboardInterrupt) as error: fail(error, out, spellings(command))
+            except (Exception, KeyboardInterrupt, Terminated) as error: fail(error, out, spellings(command))
             if answer is None: return
             write_answer(out, answer) if out else show(answer)
             if answer.get('ok') is False: raise typer.Exit(1)
@@ -160,7 +160,8 @@ def _wrong_call(error)->str:
 
 def _ended(error)->tuple[str, int]: # (sentence or '', exit code)
     "What to say of an exception that no command has answered for."
-    if isinstance(error, SystemExit): return '', error.code if isinstance(error.code, int) else 1
+    if isinstance(error, SystemExit) and not isinstance(error, Terminated):
+        return '', error.code if isinstance(error.code, int) else 1
     if hasattr(error, 'format_message'): return _wrong_call(error), error.exit_code
     if isinstance(error, BrokenPipeError): return '', 1
     if isinstance(error, OSError):

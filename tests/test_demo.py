@@ -127,3 +127,47 @@ def test_readme_shows_only_what_works(demo, run_elm, tmp_path):
     done = subprocess.run(['bash', '-euc', script], cwd=here, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (here/'answers.csv').is_file() and 'every byte is as it was sealed' in done.stdout
+
+
+@pytest.mark.parametrize('call', [['redact', '--json'], ['verify', '--nosuch', '--json'], ['dedupe', 'a.csv', '--output', 'b.csv', '--threshold', 'abc', '--json']])
+def test_a_usage_error_is_one_object_too(run_elm, tmp_path, call):
+    failed = run_elm(*call, folder=tmp_path, code=2)
+    assert set(failed.answer) == {'error', 'exit_code'} and failed.stderr.count('\n') == 1 and '--help` shows' in failed.answer['error']
+
+
+def shell(folder, line, **more):
+    return subprocess.run(['bash', '-c', line], cwd=folder, capture_output=True, text=True, timeout=120, env=os.environ | more)
+
+
+@pytest.mark.parametrize('call', ['elm --help', 'elm ls', 'elm ls --json', 'elm settings'])
+def test_a_full_or_closed_standard_output_is_one_sentence(tmp_path, call):
+    for where in ('>/dev/full', '>&-'):
+        done = shell(tmp_path, f'{call} {where}')
+        assert done.returncode == 1 and done.stderr.startswith('elm: the answer cannot be written') and done.stderr.count('\n') == 1
+    assert shell(tmp_path, f'{call} | head -c 1; exit ${{PIPESTATUS[0]}}').stderr == ''
+
+
+def test_closed_standard_error_leaves_the_object_alone(tmp_path):
+    done = shell(tmp_path, 'elm redact nowhere.csv --output x.csv --json 2>&-')
+    assert done.returncode == 2 and 'nowhere.csv' in json.loads(done.stdout)['error']
+
+
+def test_names_that_are_no_text_and_a_locale_without_letters(tmp_path):
+    done = shell(tmp_path, "elm convert $'bad\\xff.csv' out.jsonl --json")
+    assert done.returncode == 2 and os.fsencode('bad\udcff.csv') in os.fsencode(json.loads(done.stdout)['error'])
+    (tmp_path/'票.csv').write_text('id,text\n1,我的台灯坏了\n', encoding='utf-8')
+    done = shell(tmp_path, 'elm convert 票.csv 出.jsonl --json', LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')
+    assert done.returncode == 0 and json.loads(done.stdout)['output'] == '出.jsonl' and (tmp_path/'出.jsonl').is_file()
+
+
+@pytest.mark.parametrize('wait', [.1, .25, 3])
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_at_any_time_is_one_sentence_and_leaves_no_draft(tmp_path, wait, number, code):
+    (tmp_path/'big.csv').write_text('id,text\n' + ''.join(f'{n},"please ring 138{n:08} about the lamp of order {n}"\n' for n in range(60000)))
+    process = subprocess.Popen(['elm', 'redact', 'big.csv', '--output', 'out.csv', '--json'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try: process.wait(wait)
+    except subprocess.TimeoutExpired: process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    if process.returncode == -number: pytest.skip('the signal came before Python itself had begun')
+    assert (process.returncode, json.loads(out)['exit_code']) == (code, code) and error.count('\n') == 1 and 'stopped' in error
+    assert [p.name for p in tmp_path.iterdir() if p.name != 'workspace'] == ['big.csv']
