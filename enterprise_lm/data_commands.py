@@ -40,7 +40,8 @@ def _prepared(made)->dict:
     from enterprise_lm.data.corpus import Corpus
     from enterprise_lm.data.quality import inspect
     corpus, quality = Corpus.load(made, verify=False), inspect(made)
-    return dict(name=made.name, digest=made.digest, path=str(made.path),
+    cleaned = made.json('cleaning.json')['steps'] if 'cleaning.json' in made.files else {}
+    return dict(name=made.name, digest=made.digest, path=str(made.path), cleaned=cleaned,
                 rows={s: len(corpus[s]) for s in corpus.splits}, labels=len(corpus.labels),
                 funnel=made.json('funnel.json'), findings=corpus.findings, quality=round(quality.score, 3),
                 weakest=quality.weakest.sentence)
@@ -50,6 +51,7 @@ def _show_prepared(answer:dict):
     "Print the funnel, what was noticed and the score."
     from enterprise_lm.data.funnel import show_funnel
     print(show_funnel(answer['funnel']))
+    if answer.get('cleaned'): print('\ncleaned: ' + ', '.join(f'{k} in {n:,} texts' for k, n in answer['cleaned'].items()))
     if answer['findings']:
         print(); show_table([dict(finding=f['rule'], count=f['count'], detail=f['detail']) for f in answer['findings']])
     rows = ', '.join(f'{s} {n:,}' for s, n in answer['rows'].items())
@@ -63,6 +65,9 @@ def prepare(
     source:Sources,
     output:Annotated[str, typer.Option('--output', '-o', help='Name of the corpus.')],
     preparation:Annotated[str, typer.Option(help='as_is, standard or web.')]='standard',
+    terms:Annotated[str, typer.Option(help='A concept library: its preferred labels are written in the place of '
+                                           'slips, its hidden labels.')]='',
+    alternatives:Annotated[bool, typer.Option('--alternatives', help='Of --terms: in the place of synonyms too.')]=False,
     test:TestFile='', validation:ValidationFile='', text:Text='', label:Label='',
     group:Annotated[str, typer.Option(help='Column whose rows stay on one side of a split.')]='',
     columns:Columns='', format:Format='', encoding:Encoding='utf-8',
@@ -72,7 +77,8 @@ def prepare(
 ):
     "Collect, clean, deduplicate and check text and make a corpus of it; prints what went where."
     from enterprise_lm.data.corpus import prepare as make
-    made = make(source[0] if len(source) == 1 else source, name=output, preparation=preparation, test=test,
+    used = dict(name=preparation, terms=terms, alternatives=alternatives) if terms else preparation
+    made = make(source[0] if len(source) == 1 else source, name=output, preparation=used, test=test,
                 validation=validation, text=text, label=label, group=group, columns=columns or None,
                 format=format, encoding=encoding, seed=seed, strict=strict, processes=processes, engine=engine)
     return _prepared(made), _show_prepared
