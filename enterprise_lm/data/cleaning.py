@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['steps', 'fix_form', 'fix_encoding', 'drop_hidden', 'fix_spaces', 'fix_width', 'fix_numbers', 'fix_compatible',
-           'fix_punctuation', 'until_stable', 'Clean', 'clean', 'visible', 'shorten_around', 'cleaning_report']
+           'fix_punctuation', 'until_stable', 'Clean', 'read_cleaning', 'join_cleaning', 'clean', 'visible',
+           'shorten_around', 'cleaning_report']
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #06ff7641
 import re, unicodedata
@@ -182,7 +183,7 @@ def until_stable(
 steps = {'encoding': fix_encoding, 'hidden': drop_hidden, 'form': fix_form, 'width': fix_width,
          'compatible': fix_compatible, 'punctuation': fix_punctuation, 'numbers': fix_numbers, 'case': str.casefold,
          'spaces': fix_spaces}
-_levels = {'safe': ('encoding', 'hidden', 'form', 'width', 'spaces'),
+_levels = {'': (), 'safe': ('encoding', 'hidden', 'form', 'width', 'spaces'),
            'full': ('encoding', 'hidden', 'form', 'width', 'compatible', 'punctuation', 'numbers', 'spaces')}
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #792c28b3
@@ -194,14 +195,15 @@ class Clean:
     case:str = 'keep'     # 'keep' or 'fold', for comparing texts
     skip:tuple = ()       # steps to leave out, such as ('width',)
     column:str = 'text'   # where the text is
+    more:tuple = ()       # steps to add to those of the level, such as ('punctuation',)
 
     def __post_init__(self):
         if self.level not in _levels: raise unknown('cleaning level', self.level, _levels)
         if self.numbers not in ('', 'keep', 'ascii', 'zero'):
             raise unknown('numbers', self.numbers, ['keep', 'ascii', 'zero'], 'cleaning')
         if self.case not in ('keep', 'fold'): raise unknown('case', self.case, ['keep', 'fold'], 'cleaning')
-        for name in self.skip:
-            if name not in steps: raise unknown('step', name, steps, 'skip')
+        for name in (*self.skip, *self.more):
+            if name not in steps: raise unknown('cleaning step', name, steps)
 
     def __call__(self, batch:dict)->dict:
         used = self._steps()
@@ -214,7 +216,7 @@ class Clean:
 @patch(as_prop=True)
 def names(self:Clean)->list[str]: # steps in order
     "The steps that the level and the other fields ask for, in order."
-    asked = {'numbers': self.numbers not in ('', 'keep'), 'case': self.case == 'fold'}
+    asked = {'numbers': self.numbers not in ('', 'keep'), 'case': self.case == 'fold'} | dict.fromkeys(self.more, True)
     refused = {*self.skip, *(['numbers'] if self.numbers == 'keep' else [])}
     return [n for n in steps if (n in _levels[self.level] or asked.get(n)) and n not in refused]
 
@@ -223,6 +225,32 @@ def _steps(self:Clean)->list:
     "(name, function) of the steps."
     zero = lambda text: fix_numbers(text, 'zero')
     return [(n, zero if n == 'numbers' and self.numbers == 'zero' else steps[n]) for n in self.names]
+
+# %% ../../nbs/10_data/32_cleaning.ipynb #b9a10887
+def read_cleaning(
+    words:str, # such as 'safe, numbers, case', 'full, -punctuation' or 'zero'
+)->Clean: # without a level there are only the steps that are named
+    "Return what a string of words asks for; raises `UserError` for a word that is none of them."
+    named = words.replace(',', ' ').split()
+    levels = [w for w in named if w in _levels]
+    if len(levels) > 1: raise UserError(f"cleaning='{words}' names two levels: keep one of {' and '.join(levels)}")
+    known = [*steps, 'zero', *filter(None, _levels)]
+    for word in named:
+        if word.removeprefix('-') not in known: raise unknown('word', word, known, 'cleaning')
+    more = tuple(w for w in named if w in steps and w not in ('numbers', 'case'))
+    numbers = 'zero' if 'zero' in named else 'ascii' if 'numbers' in named else ''
+    return Clean(''.join(levels), numbers, 'fold' if 'case' in named else 'keep',
+                 tuple(w[1:] for w in named if w.startswith('-')), more=more)
+
+def join_cleaning(
+    words:str, # as in `read_cleaning`
+    more:str,  # likewise; its level takes the place of the other
+)->str: # one string
+    "Return both together."
+    named = more.replace(',', ' ').split()
+    kept = [w for w in words.replace(',', ' ').split()
+            if w not in named and not (w in _levels and any(m in _levels for m in named))]
+    return ', '.join(kept + named)
 
 # %% ../../nbs/10_data/32_cleaning.ipynb #72be54d8
 def clean(
