@@ -6,22 +6,25 @@
 __all__ = ['Holding', 'Subject', 'find_subject', 'erasure_plan']
 
 # %% ../nbs/96_holdings.ipynb #1f32d87e
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from .core.artifact import Artifact, list_artifacts
 from .core.errors import UserError
 from .core.progress import track
 from .core.settings import get_settings
-from .data.subjects import subject_key, subject_marker
+from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
 from .evidence import search_bytes, telling_words, texts_of_others
-from .opinions import edits_of, names_of, opinions_about, opinions_of
+from .opinions import edits_about, edits_of, names_of, opinions_about, opinions_of
 from .origins import descendants, places_holding, rows_in_place, sources_of_rows
 from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
 from .release.registry import model_names, versions
+from .written import files_holding, rows_asked
 
 # %% ../nbs/96_holdings.ipynb #65aa160b
 _name_off = dict(annotator='labels', adjudicator='decisions', author='guidelines', reviewer='votes', remark='remarks')
@@ -32,7 +35,8 @@ _next = dict(
     concepts='build again', run='run again',
     version='release another', votes='delete these votes', labels='delete these labels',
     **{role: f'replace the name, keep the {what}' for role, what in _name_off.items()},
-    editor='replace the name by hand')
+    editor='replace the name by hand', edits='take her sentences and name out of the journal',
+    profile='profile again', database='write the database anew', cache='clear')
 
 @dataclass(frozen=True)
 class Holding:
@@ -44,9 +48,11 @@ class Holding:
     digest:str = ''
     path:str = field(default='', repr=False)
     named:bool = False # it names her in rows that are nobody's
+    todo:str = ''      # what must be done, where the kind alone does not say it
 
     @property
     def action(self)->str:
+        if self.todo: return self.todo
         if self.named: return f"mask the name in the source, then {_next.get(self.kind, 'make it again')}"
         return _next.get(self.kind, 'make again')
 
@@ -84,7 +90,7 @@ class _Search:
     before:list = field(default_factory=list)    # StepRecords that could read her rows
     after:list = field(default_factory=list)     # StepRecords since she was erased
     concerned:dict = field(default_factory=dict) # {digest: what it was made from}
-    found:dict = field(default_factory=dict)     # {digest: Counter} of what was searched row by row
+    found:dict = field(default_factory=dict)     # {digest: Counter} of what was searched row by row, or by its bytes
 
 # %% ../nbs/96_holdings.ipynb #2299ea4e
 def _descend(search:_Search):
@@ -109,9 +115,9 @@ def _follow(search:_Search):
 def _longest(values:dict)->str: return max((v for v in values.values() if isinstance(v, str)), key=len, default='')
 
 def _others(search:_Search)->Iterator[str]:
-    "Yield what others wrote in the corpora and raw files that hold her."
-    for corpus in (a for a in search.artifacts if a.digest in search.own):
-        yield from texts_of_others(corpus, search.mark)
+    "Yield what others wrote in corpora, and in the raw files that hold her."
+    for corpus in (a for a in search.artifacts if a.kind == 'corpus'): yield from texts_of_others(corpus, search.mark)
+    for rows in rows_asked(search.mark, search.settings, others=True).values(): yield from map(_longest, rows.values())
     for path in {p for s in search.before for d, p in s.places.items() if search.places.get(d)}:
         yield from map(_longest, rows_in_place(path, search.mark, search.settings, others=True))
 
@@ -126,24 +132,44 @@ def _hers_alone(rows:list[dict], words)->tuple[frozenset, frozenset]:
 def _known(search:_Search)->Known:
     "What tells that something is about her."
     rows = [r for rows in search.own.values() for r in rows]
-    rows += [dict(id=r.get('id'), text=_longest(r)) for rows in search.places.values() for r in rows]
+    asked = (rows.values() for rows in rows_asked(search.mark, search.settings).values())
+    rows += [dict(id=r.get('id'), text=_longest(r)) for rows in (*search.places.values(), *asked) for r in rows]
     ids, texts = (frozenset(str(r[key]) for r in rows if r[key]) for key in ('id', 'text'))
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
     words, shared = _hers_alone(rows, telling_words(texts, _others(search)))
-    return Known(search.mark, names, ids, texts, words, shared)
+    return Known(search.mark, names, ids, texts, words, shared, erased_texts(search.settings, search.mark))
 
 # %% ../nbs/96_holdings.ipynb #37136562
-_not_rows = ('corpus', 'model', 'tokenizer', 'erasure', 'erasure_plan')
+_not_rows, _of_raw = ('model', 'tokenizer', 'erasure', 'erasure_plan'), ('concepts', 'corpus', 'profile')
 
 def _search_rows(search:_Search, known:Known):
     "Search the artifacts that were made from raw text, and what was made of those that hold her."
     raw = {d for s in search.before + search.after if s.places for d in s.made}
     left = [a for a in search.artifacts if a.digest not in search.concerned and a.kind not in _not_rows
-            and (a.kind == 'concepts' or not a.parents or a.digest in raw)]
-    judge = row_judge(known, subject_marker(search.settings))
+            and (a.kind in _of_raw or not a.parents or a.digest in raw)]
+    judge = row_judge(known, subject_marker(search.settings), text_marker(search.settings))
     for artifact in track(left, 'search what no corpus stands behind', unit='artifacts'):
         if count := evidence_in(artifact, judge, search.settings): search.found[artifact.digest] = count
     if search.found: _descend(search)
+
+# %% ../nbs/96_holdings.ipynb #09f37127
+def _named_before(search:_Search)->list[str]:
+    "Files that the last certificate of her erasure named as still there, and that nobody changed since."
+    made = [a for a in search.artifacts if a.kind == 'erasure' and a.name == search.mark]   # newest first
+    named = made[0].json('erasure.json')['still_there'] if made else ()
+    since = datetime.fromisoformat(made[0].manifest['time']).timestamp() if made else 0
+    paths = {name: search.settings.home/name for name in named}
+    return [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime <= since + 1]
+
+def _search_bytes(search:_Search, known:Known)->list[tuple]:
+    "Search every byte of the workspace; returns the parts of the paths that hold her and are in no artifact."
+    found, _ = search_bytes(search.settings.home, known.needles, skip=('keys', 'erased.txt'))
+    found = [Path(name).parts for name in sorted({*found, *_named_before(search)})]
+    artifacts = {('artifacts', *a.path.parts[-2:]): a.digest for a in search.artifacts}
+    hit = {artifacts[parts[:3]] for parts in found if parts[:3] in artifacts} - search.concerned.keys()
+    search.found |= {digest: Counter(bytes=1) for digest in hit}
+    if hit: _descend(search)
+    return [parts for parts in found if parts[:3] not in artifacts]
 
 # %% ../nbs/96_holdings.ipynb #9b8f64d4
 def _counted(rows:list[dict])->str:
@@ -155,7 +181,8 @@ def _artifact_holding(search:_Search, a:Artifact)->Holding:
     count, own = search.found.get(a.digest, Counter()), search.own.get(a.digest, [])
     why = _counted(own) if own else f'made from {search.concerned[a.digest]}'
     if count: why = f"rows that hold her: {count['row']}" if count['row'] else f"rows that name her: {count['name']}"
-    named = bool(count) and not count['row']
+    if count['bytes']: why = 'its files hold words of hers'
+    named = bool(count['name']) and not count['row']
     return Holding(a.kind, repr(a).split(' ')[1], why, len(own) or count['row'], a.digest, str(a.path), named)
 
 # %% ../nbs/96_holdings.ipynb #c7975f2a
@@ -183,24 +210,46 @@ def _said(known:Known, artifacts, settings)->Iterator[Holding]:
         yield Holding(role, here, f"{_name_off[role]} {'that name her' if role == 'remark' else 'of hers'}", n)
     for name, n in edits_of(known.mark, artifacts, settings).items():
         yield Holding('editor', name, 'edits she signed', n)
+    for name, n in edits_about(known, settings).items(): yield Holding('edits', name, 'edits that quote or name her', n)
 
 # %% ../nbs/96_holdings.ipynb #799037e0
-_searched_otherwise = ('artifacts', 'cache', 'training', 'keys', 'concepts', 'erased.txt')
+def _written(known:Known, settings)->Iterator[Holding]:
+    "Yield the files that commands wrote outside the workspace and that hold her."
+    for file, count in files_holding(known, settings):
+        todo = 'write it again without these rows' if file.unchanged else 'changed since: take her out by hand'
+        kind = 'predictions' if file.command == 'predict' else 'file'
+        yield Holding(kind, file.path.name, f'written by {file.command}', sum(count.values()), path=str(file.path),
+                      named=not count['row'], todo=todo)
 
-def _elsewhere(known:Known, listed:set, settings)->Iterator[Holding]:
-    "Yield runs and files of the workspace, beside those `listed`, whose bytes hold her mark or words."
-    found, _ = search_bytes(settings.home, known.needles, skip=_searched_otherwise)
-    paths = [Path(name) for name in found if not Path(name).suffix.startswith('.db')]
-    for part in sorted({p.parts[:2] if p.parts[0] == 'runs' else p.parts for p in paths}):
-        place, kind = str(settings.home.joinpath(*part)), 'run' if part[0] == 'runs' else 'file'
-        if place not in listed: yield Holding(kind, part[-1], 'its files hold words of hers', path=place)
+# %% ../nbs/96_holdings.ipynb #969f267e
+_database = re.compile(r'\.db(-wal|-shm|-journal)?$')
+
+def _place(parts:tuple)->tuple[str, tuple]:
+    "As what a file of the workspace is listed, and the place that is."
+    if parts[0] == 'runs': return 'run', parts[:2]
+    if parts[0] in ('cache', 'training'): return 'cache', parts[:1]
+    if parts[0] == 'artifacts': return 'cache', parts[:3]   # damaged, or left by a process that was killed
+    if _database.search(parts[-1]): return 'database', (*parts[:-1], _database.sub('.db', parts[-1]))
+    return 'file', parts
+
+def _elsewhere(found:list[tuple], listed:list, settings)->Iterator[Holding]:
+    "Yield what holds her of the files `found`, beside what is `listed`."
+    known = {h.path for h in listed} | {str(settings.home/'concepts'/f'{h.name}.edits.jsonl') for h in listed
+                                         if h.kind in ('editor', 'edits')}
+    if any(h.name == 'workspace database' for h in listed): known.add(str(settings.home/'workspace.db'))
+    for kind, place in sorted(set(map(_place, found))):
+        path = str(settings.home.joinpath(*place))
+        if path not in known: yield Holding(kind, place[-1], 'its files hold words of hers', path=path)
 
 # %% ../nbs/96_holdings.ipynb #20800238
 def find_subject(
     who:str,       # what names the person in the data (an address, a customer number), or a mark
     settings=None, # Settings; those of the working folder when None
 )->Subject: # everything that holds her
-    "Return every data set, artifact, run, registered version, ballot and opinion of the workspace that holds a person."
+    """Return all that holds a person.
+
+    That is every data set, artifact, run, registered version, ballot and opinion of the workspace, and every file that
+    a command wrote."""
     if not who.strip():
         raise UserError("no person was named: give what the data's subject column says, "
                         "or a mark such as s-3f9a2c51d2e84b77")
@@ -209,9 +258,11 @@ def find_subject(
     _follow(search)
     known = _known(search)
     _search_rows(search, known)
+    found = _search_bytes(search, known)
     made = [_artifact_holding(search, a) for a in search.artifacts if a.digest in search.concerned]
-    made += [*_runs(search), *_versions(search)]
-    more = [*_elsewhere(known, {h.path for h in made}, settings), *_said(known, search.artifacts, settings)]
+    made += [*_runs(search), *_versions(search), *_written(known, settings)]
+    more = [*_said(known, search.artifacts, settings)]
+    more += _elsewhere(found, made + more, settings)
     return Subject(known, made + more)
 
 # %% ../nbs/96_holdings.ipynb #45abecb7
@@ -226,4 +277,5 @@ def erasure_plan(
     rows = sum(h.rows for h in subject.holdings if h.kind == 'corpus')
     return dict(subject=subject.mark, rows=rows, steps=steps,
                 outside='what was taken out of this workspace is not known here, '
-                'and the sources it read are not changed')
+                'and the sources it read are not changed; files that commands wrote are written again '
+                'where nobody changed them since, and named as still there where somebody did')
