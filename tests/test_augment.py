@@ -17,7 +17,8 @@ from enterprise_lm.data.noise import KeyboardNoise, PinyinNoise, homophones
 from enterprise_lm.data.read import read_rows
 from enterprise_lm.data.rewrites import BackTranslate, CountFiller, MaskedReplace, masked_filler
 from enterprise_lm.data.split import split, text_key
-from enterprise_lm.data.synonyms import WordVectors, read_synonyms
+from enterprise_lm.data.synonyms import find_synonyms, own_synonyms, read_synonyms
+from enterprise_lm.data.word_vectors import WordVectors
 from enterprise_lm.data.words import Segmenter, spans
 
 operators = [Delete(.3), Replace(.3), Insert(.3), Swap(.3), KeyboardNoise(.3), PinyinNoise(.3)]

@@ -118,21 +118,32 @@ class Delete:
         return like(changed, text) if changed != text and every[0] in chosen else changed
 
 # %% ../../nbs/10_data/81_edits.ipynb #fd93f9f3
-def _places(text:str, segmenter:Segmenter, candidates)->list[tuple[int, int, list[str]]]:
-    "(start, end, candidates) of each word, or run of Han words, that has candidates; they do not overlap."
-    free, found, i = open_spans(text, segmenter), [], 0
-    while i < len(free):
-        start, j = free[i][0], i + 1
-        if not text[start].isascii():
-            while j < len(free) and free[j][0] == free[j - 1][1] and free[j][1] - start <= 6: j += 1
-        for last in range(j, i, -1):
-            word = text[start:free[last - 1][1]]
-            bare = len(word) == 1 and not word.isascii() and segmenter.name == 'core'
-            if not bare and (others := candidates(word)): found.append((start, free[last - 1][1], others)); break
-        i = last if found and found[-1][0] == start else i + 1
-    return found
+def _run(text:str, free:list, i:int)->int:
+    "Where the run of free words of one script ends that begins with the one at `i`."
+    j, latin = i + 1, text[free[i][0]].isascii()
+    while j < len(free):
+        gap = text[free[j - 1][1]:free[j][0]]
+        if text[free[j][0]].isascii() != latin or gap != ' ' * latin: break
+        if latin and j - i == 4 or not latin and free[j][1] - free[i][0] > 7: break
+        j += 1
+    return j
 
 # %% ../../nbs/10_data/81_edits.ipynb #fdafe96f
+def _places(text:str, segmenter:Segmenter, source, k:int)->list[tuple[int, int, list[str]]]:
+    "(start, end, candidates) of each word, or run of words, that has candidates; they do not overlap."
+    closed = source.closed(text) if hasattr(source, 'closed') else set()
+    free, found, i = open_spans(text, segmenter), [], 0
+    while i < len(free):
+        start, taken = free[i][0], 1
+        for last in range(_run(text, free, i), i, -1):
+            end, word = free[last - 1][1], text[start:free[last - 1][1]]
+            bare = len(word) == 1 and not word.isascii() and segmenter.name == 'core'
+            if bare or not closed.isdisjoint(range(start, end)): continue
+            if others := source(word, k): found.append((start, end, others)); taken = last - i; break
+        i += taken
+    return found
+
+# %% ../../nbs/10_data/81_edits.ipynb #fd4ec32e
 @dataclass(frozen=True)
 class Replace:
     "Puts synonyms in the place of words."
@@ -144,8 +155,7 @@ class Replace:
     def __post_init__(self): check_rate(self.rate, self.name)
 
     def __call__(self, text:str, random:Random)->str:
-        source = self.synonyms or own_synonyms()
-        places = _places(text, self.segmenter, lambda w: source(w, self.candidates))
+        places = _places(text, self.segmenter, self.synonyms or own_synonyms(), self.candidates)
         count = min(how_many(self.rate, len(spans(text, self.segmenter))), len(places))
         chosen = sorted(random.sample(places, count))
         return put_in(text, [(a, b, like(random.choice(others), text[a:b])) for a, b, others in chosen])
@@ -162,10 +172,10 @@ class Insert:
     def __post_init__(self): check_rate(self.rate, self.name)
 
     def __call__(self, text:str, random:Random)->str:
-        source = self.synonyms or own_synonyms()
-        places = _places(text, self.segmenter, lambda w: source(w, self.candidates))
+        places = _places(text, self.segmenter, self.synonyms or own_synonyms(), self.candidates)
         free, edits = open_spans(text, self.segmenter), {}
-        for start, _, others in random.sample(places, min(how_many(self.rate, len(free)), len(places))):
+        places = [(a, one) for a, _, others in places if (one := [w for w in others if ' ' not in w])]
+        for start, others in random.sample(places, min(how_many(self.rate, len(free)), len(places))):
             new, latin = random.choice(others), text[start].isascii()
             before = [a for a, _ in free if text[a].isascii() == latin and (not latin or text[:a].strip())]
             if before: edits[random.choice(before)] = new + ' ' * latin
