@@ -91,7 +91,7 @@ _english_verbs = (
        'draw eat '
        'face file force freeze hang ignore issue jump lead lift limit load mark pass permit pretend prove raise '
        'reach refer '
-       'regret rely resend resolve rest review ring search settle shine shut solve spend spread stick stuck suit '
+       'regret rely resend resolve rest review ring search settle shine shut solve spend spread stick suit '
        'surprise '
        'treat trust wish withdraw wrap')
 
@@ -135,23 +135,39 @@ _adjectives = dict(
        '生气 担心 奇怪 严重 轻微 最新 原装 全新 黄色 红色 绿色 蓝色 白色 橙色 紫色 黑色')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #caece42f
-def _forms(verb:str)->set[str]:
-    "The forms of a regular English verb."
-    stem = verb[:-1] if verb.endswith('e') else verb
-    ends = {verb, verb + 's', verb + 'es', stem + 'ed', stem + 'ing'}
-    if verb.endswith('y') and verb[-2] not in 'aeiou': ends |= {verb[:-1] + 'ies', verb[:-1] + 'ied'}
-    if re.search(r'[^aeiou][aeiou][^aeiouwxy]$', verb): ends |= {verb + verb[-1] + 'ed', verb + verb[-1] + 'ing'}
-    return ends
+_doubled = frozenset('begin cancel control forget permit prefer refer regret reset transfer travel unplug'.split())
+
+def _stem(verb:str, end:str)->str:
+    "`verb` as it stands before `end`, 'ed' or 'ing'."
+    if verb.endswith('ie') and end == 'ing': return verb[:-2] + 'y'
+    if verb.endswith('e') and (end == 'ed' or not verb.endswith(('ee', 'oe', 'ye'))): return verb[:-1]
+    if end == 'ed' and re.search('[^aeiou]y$', verb): return verb[:-1] + 'i'
+    short = len(re.findall('[aeiou]+', verb)) == 1 or verb in _doubled
+    return verb + verb[-1] * bool(short and re.search('[^aeiou][aeiou][^aeiouwxy]$', verb))
+
+def _third(verb:str)->str:
+    "The form that goes with he, she or it."
+    if re.search('[^aeiou]y$', verb): return verb[:-1] + 'ies'
+    return dict(have='has', be='is').get(verb) or verb + ('es' if verb.endswith(tuple('sxzo') + ('ch', 'sh')) else 's')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #c185a8c8
-_irregular = ('became begun broke broken brought built bought came chose chosen cost cut fell fallen felt found '
-              'forgot forgotten '
-              'froze frozen got gotten gave given went gone grew grown hung heard held kept knew known learnt led '
-              'left let lost '
-              'made meant paid put ran read said saw seen shown sold sent set shone shut sat slept spoke spoken '
-              'spent stood stuck took '
-              'taken told thought threw thrown understood woke worn wrote written withdrew withdrawn lay lain '
-              'burnt bent drew drawn ate eaten bore')
+_irregular = {verb: frozenset(forms) for verb, *forms in (group.split() for group in (
+    'bear bore borne|become became|begin began begun|bend bent|break broke broken|bring brought|build built|'
+    'burn burnt burned|buy bought|choose chose chosen|come came|cost|cut|draw drew drawn|eat ate eaten|fall fell fallen|'
+    'feel felt|find found|fit fitted|forget forgot forgotten|freeze froze frozen|get got gotten|give gave given|'
+    'go went gone|grow grew grown|hang hung hanged|hear heard|hide hid hidden|hold held|keep kept|know knew known|lead led|'
+    'learn learnt learned|leave left|let|lie lay lain lied|light lit lighted|lose lost|make made|mean meant|pay paid|'
+    'prove proved proven|put|read|resend resent|reset|ring rang rung|run ran|say said|see saw seen|sell sold|send sent|'
+    'set|shine shone|show showed shown|shut|sit sat|sleep slept|speak spoke spoken|spend spent|split|spread|stand stood|'
+    'stick stuck|take took taken|tell told|think thought|throw threw thrown|understand understood|wake woke woken|'
+    'wear wore worn|withdraw withdrew withdrawn|write wrote written').split('|'))}
+_american = dict(cancel=('canceled', 'canceling'), travel=('traveled', 'traveling'))
+
+def _past(verb:str)->set[str]: return set(_irregular.get(verb, {_stem(verb, 'ed') + 'ed'}))
+
+def _forms(verb:str)->set[str]:
+    "The forms of an English verb."
+    return {verb, _third(verb), _stem(verb, 'ing') + 'ing', *_past(verb), *_american.get(verb, ())}
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #503ab20b
 @lru_cache(maxsize=None)
@@ -160,12 +176,12 @@ def word_class(
     language:str='en', # 'en' or 'zh'
 )->frozenset: # the words, lower case; English verbs in all their forms
     "Return the words of a class; raises `UserError` for a class or language there is no list of."
-    classes = dict(pronoun=_pronouns, small=_small, verb=_verbs, adjective=_adjectives, past=dict(en=_irregular))
+    classes = dict(pronoun=_pronouns, small=_small, verb=_verbs, adjective=_adjectives, past=_verbs)
     if name not in classes: raise unknown('word class', name, classes)
-    if language not in classes[name]: raise unknown('language', language, classes[name], f'the list of {name}s')
+    if language not in classes[name] or (name, language) == ('past', 'zh'): raise unknown('language', language, classes[name], f'the list of {name}s')
     words = set(classes[name][language].split())
-    if (name, language) == ('verb', 'en'): words = set().union(*map(_forms, words)) | set(_irregular.split())
-    if name == 'past': words = (words | {w for w in word_class('verb') if w.endswith('ed')}) - set(_verbs['en'].split())
+    if name == 'past': words = set().union(*map(_past, words)) - words
+    elif (name, language) == ('verb', 'en'): words = set().union(*map(_forms, words))
     return frozenset(words)
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #35df5b3d
@@ -173,7 +189,8 @@ def word_class(
 def _bases()->dict:
     "`{form: base}` of the listed English verbs; irregular forms of the past lead nowhere."
     verbs = sorted(_verbs['en'].split(), key=len)
-    return {form: verb for verb in verbs for form in _forms(verb)} | {verb: verb for verb in verbs}
+    def regular(verb): return _forms(verb) - _irregular.get(verb, frozenset()) | {verb}
+    return {form: verb for verb in verbs for form in regular(verb)} | {verb: verb for verb in verbs}
 
 def verb_of(
     word:str, # an English word
