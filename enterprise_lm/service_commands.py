@@ -9,7 +9,7 @@ __all__ = ['commands', 'predict', 'serve', 'app_']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .console import Json, answered, write_answer
+from .console import Json, answered, noted, write_answer
 
 # %% ../nbs/98_service_commands.ipynb #75b51fb0
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -18,6 +18,7 @@ commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_except
 # %% ../nbs/98_service_commands.ipynb #2414a383
 @commands.command()
 @answered
+@noted
 def predict(
     input:Annotated[Path, typer.Argument(help='csv, tsv, jsonl, parquet or txt file.')],
     model:Annotated[str, typer.Option(help='A registered model.')],
