@@ -55,10 +55,10 @@ def show_funnel(
     rows, stages = [('stage', 'rows', 'characters', 'rows left')], _stages(funnel)
     first = _first(stages)
     for name, kept, dropped in stages:
-        for d in dropped:
-            rows.append((f"  - {redact(str(d['rule']))}", f"-{d['rows']:,}", f"-{d.get('characters') or 0:,}", ''))
         share = f"{kept['rows'] / first:.1%}" if first else ''
         rows.append((name, f"{kept['rows']:,}", f"{kept['characters']:,}", share))
+        for d in dropped:
+            rows.append((f"  - {redact(str(d['rule']))}", f"-{d['rows']:,}", f"-{d.get('characters') or 0:,}", ''))
     return _aligned(rows)
 
 # %% ../../nbs/10_data/37_funnel.ipynb #93457ae9
