@@ -14,7 +14,7 @@ from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
 from ..core.text import is_blank
 from .checks import FillLanguages, Limits
-from .cleaning import Clean, shorten_around
+from .cleaning import join_cleaning, read_cleaning, shorten_around
 from .concept_versions import open_library, pinned_library
 from .engine import apply, rows_of
 from .intake import make_intake
@@ -30,7 +30,7 @@ from .standard_terms import StandardiseTerms
 class Preparation:
     "What happens to texts between reading and splitting."
     name:str = 'as_is'           # what people call it
-    cleaning:str = ''            # level of `Clean`: '', 'safe' or 'full'
+    cleaning:str = ''            # as in `read_cleaning`: '', 'safe', 'full', or with steps: 'safe, numbers, case'
     markup:str = ''              # level of `Markup`: '', 'safe' or 'full'
     languages:bool = False       # tell languages by words and model; else by script, where none is given
     rules:str = ''               # rules of `Rules` that drop texts, such as 'short' or 'short, gopher'
@@ -47,6 +47,7 @@ class Preparation:
     def __post_init__(self):
         for name in ('near_duplicates', 'leakage'):
             if getattr(self, name): check_threshold(getattr(self, name))
+        read_cleaning(self.cleaning)
         for name in ('overlap', 'missing', 'outliers'):
             share = getattr(self, name)
             if not 0 <= share <= 1: raise UserError(f"{name}={share}: give a share between 0 and 1")
@@ -59,21 +60,38 @@ _washed = dict(languages=True, intake=True, exact_duplicates=True, near_duplicat
 presets = {'as_is': {}, 'standard': dict(cleaning='safe', rules='short') | _washed,
            'web': dict(cleaning='full', markup='full', rules='short, repetition, gopher, c4') | _washed}
 
+_limits = ('overlap', 'missing', 'outliers')
+
 def get_preparation(
     preparation='as_is', # 'as_is', 'standard', 'web', a Preparation, or a dict of its fields
     settings=None,       # Settings; those of the working folder when None
+    cleaning:str='',     # words of `read_cleaning`, added to those of the preparation
+    overlap_limit=None, missing_limit=None, outliers_limit=None, # instead of the preparation's
 )->Preparation: # with every field filled
-    "Return a preparation, thresholds of presets from `[data] near_duplicates`; raises `UserError` for an unknown one."
-    if isinstance(preparation, Preparation): return preparation
+    "Return a preparation, thresholds of presets and limits from `[data]`; raises `UserError` for an unknown one."
+    data = (settings or get_settings()).data
+    limits = dict(overlap=overlap_limit, missing=missing_limit, outliers=outliers_limit)
+    limits = {name: _share(f'{name}_limit', share) for name, share in limits.items() if share is not None}
+    if isinstance(preparation, Preparation): filled = {f: getattr(preparation, f) for f in _fields()}
+    else: filled = _filled(preparation, data)
+    return Preparation(**filled | limits | dict(cleaning=join_cleaning(filled.get('cleaning', ''), cleaning)))
+
+def _fields()->list: return list(Preparation.__dataclass_fields__)
+
+def _share(name:str, share:float)->float:
+    if not 0 <= share <= 1: raise UserError(f"{name}={share}: give a share between 0 and 1, such as 0.05")
+    return share
+
+def _filled(preparation, data)->dict:
+    "The fields of a preset, or of one with changes; thresholds and limits from the settings `data`."
     fields = dict(preparation) if isinstance(preparation, dict) else dict(name=preparation)
     name = fields.get('name', 'as_is')
     if name not in presets and not isinstance(preparation, dict): raise unknown('preparation', str(name), presets)
-    threshold = (settings or get_settings()).data.near_duplicates
-    filled = {k: threshold if v == -1. else v for k, v in presets.get(name, {}).items()} | fields
-    known = Preparation.__dataclass_fields__
-    for field in filled:
-        if field not in known: raise unknown('field', field, known, 'the preparation')
-    return Preparation(**filled)
+    preset = {k: data.near_duplicates if v == -1. else v for k, v in presets.get(name, {}).items()}
+    limits = {name: _share(f'{name}_limit', getattr(data, f'{name}_limit')) for name in _limits}
+    for field in fields:
+        if field not in _fields(): raise unknown('field', field, _fields(), 'the preparation')
+    return limits | preset | fields
 
 # %% ../../nbs/10_data/65_preparation.ipynb #95ad5ddf
 stage_names = ('read', 'clean', 'language', 'rules', 'intake')
@@ -92,7 +110,7 @@ def stages_of(
     "Return the stages of a preparation."
     settings = settings or get_settings()
     allowed = tuple(settings.data.languages.replace(',', ' ').split())
-    cleaning = ((Markup, preparation.markup), (Clean, preparation.cleaning))
+    cleaning = ((Markup, preparation.markup), (read_cleaning, preparation.cleaning))
     found = dict(clean=[kind(level) for kind, level in cleaning if level],
                  language=[] if preparation.languages else [FillLanguages()],
                  rules=[Rules(preparation.rules)] if preparation.rules else [])
