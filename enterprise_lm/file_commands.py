@@ -9,7 +9,7 @@ __all__ = ['commands', 'redact', 'dedupe', 'convert', 'augment']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .console import Json, answered, show_table
+from .console import Json, answered, noted, show_table
 from .core.errors import UserError
 from .data_commands import Columns, Encoding, Format, Input, Label, Text, known_corpus
 
@@ -27,6 +27,7 @@ def _show_redacted(answer:dict):
 # %% ../nbs/98_file_commands.ipynb #83bab7aa
 @commands.command()
 @answered
+@noted
 def redact(
     input:Input,
     output:Annotated[Path, typer.Option(help='File to write; its ending says the format.')],
@@ -46,6 +47,7 @@ def redact(
 # %% ../nbs/98_file_commands.ipynb #87c35dc4
 @commands.command()
 @answered
+@noted
 def dedupe(
     input:Input,
     output:Annotated[Path, typer.Option(help='File for the rows that stay; its ending says the format.')],
@@ -65,6 +67,7 @@ def dedupe(
 # %% ../nbs/98_file_commands.ipynb #8c7422ce
 @commands.command()
 @answered
+@noted
 def convert(
     input:Input,
     output:Annotated[Path, typer.Argument(help='csv, tsv, jsonl, parquet, txt, mbox or md file.')],
@@ -95,6 +98,7 @@ def _augment_corpus(corpus, output:str, task:str, operators:str, copies:int, syn
 # %% ../nbs/98_file_commands.ipynb #03766fbd
 @commands.command()
 @answered
+@noted
 def augment(
     input:Annotated[str, typer.Argument(help='A corpus, whose training side alone grows, '
                                              'or training text in whatever `elm prepare` reads.')],
