@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Version', 'Json', 'only_answers', 'write_answer', 'sentence', 'say', 'fail', 'spellings', 'as_typed', 'answered',
-           'show_table', 'call']
+           'noted', 'show_table', 'call']
 
 # %% ../nbs/98_console.ipynb #d29352ad
 import json, os, re, sys
@@ -129,6 +129,19 @@ def answered(
             if answer.get('ok') is False: raise typer.Exit(1)
         if not kwargs.get('json_'): return work(None)
         with only_answers() as out: work(out)
+    return run
+
+# %% ../nbs/98_console.ipynb #3ce1a110
+def noted(
+    command, # returns (answer, a function that shows it); the answer names files under `output` and the like
+): # the same, and the workspace knows what it wrote
+    "Make a command note the files that it wrote; where there is no workspace nothing is noted."
+    @wraps(command)
+    def run(*args, **kwargs):
+        from enterprise_lm.written import note_written
+        answer, show = command(*args, **kwargs)
+        source = kwargs.get('input', kwargs.get('corpus', kwargs.get('name', '')))
+        return note_written(answer, command.__name__.replace('_', ' '), source), show
     return run
 
 # %% ../nbs/98_console.ipynb #45b29a41
