@@ -15,6 +15,7 @@ from ..core.errors import UserError, unknown
 from ..core.text import han
 from .accounts import find_chat_accounts, find_orders, find_places, find_usernames
 from .dates import find_ages, find_births, find_dates
+from .folding import end_of_sign
 from .identity import (find_credit_codes, find_labelled, find_national_ids, find_plates,
                                          find_resident_ids)
 from .money import find_accounts, find_amounts, find_cards
@@ -22,6 +23,7 @@ from .network import find_emails, find_machines, find_url_credentials, find_urls
 from .patterns import Prepared, alternatives, prepare
 from .phones import find_phones
 from .secrets import find_secrets
+from .separated import find_separated
 from .spans import Span, check_types, entity_types, merge_spans, personal_types, replace_spans
 
 # %% ../../nbs/10_data/20_privacy.ipynb #00666567
@@ -32,8 +34,9 @@ _families = (  # kinds, whether it needs a run of digits, function
     ('CREDIT_CODE', True, find_credit_codes), ('PASSPORT DRIVING_LICENCE ID_NUMBER SSN', True, find_labelled),
     ('PHONE', True, find_phones), ('PLATE', False, find_plates), ('DATE_OF_BIRTH', False, find_births),
     ('AGE', False, find_ages), ('USERNAME', False, find_usernames), ('WECHAT_ID QQ_ID', False, find_chat_accounts),
-    ('COORDINATES ADDRESS', False, find_places), ('AMOUNT', False, find_amounts), ('DATE', False, find_dates),
-    ('URL', False, find_urls), ('ORDER_NUMBER', True, find_orders))
+    ('COORDINATES ADDRESS', False, find_places),
+    ('CARD_NUMBER IBAN ID_NUMBER CREDIT_CODE PHONE', True, find_separated), ('AMOUNT', False, find_amounts),
+    ('DATE', False, find_dates), ('URL', False, find_urls), ('ORDER_NUMBER', True, find_orders))
 
 @lru_cache(maxsize=64)
 def _wanted(types:tuple):
@@ -41,10 +44,10 @@ def _wanted(types:tuple):
     return tuple((digits, find) for kinds, digits, find in _families if not set(types).isdisjoint(kinds.split()))
 
 # %% ../../nbs/10_data/20_privacy.ipynb #4ee3a2e6
-def _original(prepared:Prepared, start:int, end:int)->tuple[int, int]:
-    "Where a piece of a folded text stands in the original."
+def _original(prepared:Prepared, text:str, start:int, end:int)->tuple[int, int]:
+    "Where a piece of a folded text stands in the original `text`."
     if prepared.positions is None: return start, end
-    return prepared.positions[start], prepared.positions[end - 1] + 1
+    return prepared.positions[start], end_of_sign(text, prepared.positions[end - 1] + 1)
 
 def _search(text:str, types:tuple, minimum)->list[Span]:
     "Findings of the patterns in `text`, each from `minimum(type)` on, without overlap."
@@ -53,7 +56,7 @@ def _search(text:str, types:tuple, minimum)->list[Span]:
         if digits and not prepared.runs: continue
         for start, end, kind, score, rule in find(prepared):
             if kind not in types or score < minimum(kind): continue
-            start, end = _original(prepared, start, end)
+            start, end = _original(prepared, text, start, end)
             found.append(Span(start, end, kind, text[start:end], round(score, 2), rule))
     return merge_spans(found) if len(found) > 1 else found
 
@@ -144,7 +147,7 @@ def _search_known(text:str, known:tuple)->list[Span]:
     prepared, (pattern, kinds) = prepare(text), _known_pattern(known)
     (low, stood), spans = _closed(prepared.low), []
     for found in pattern.finditer(low):
-        start, end = _original(prepared, stood[found.start()], stood[found.end() - 1] + 1)
+        start, end = _original(prepared, text, stood[found.start()], stood[found.end() - 1] + 1)
         spans.append(Span(start, end, kinds[' '.join(found[0].split())], text[start:end], 1., 'known value'))
     return spans
 
