@@ -3,6 +3,7 @@ import csv, hashlib, json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as parquet
 import pytest
+from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from enterprise_lm.core.errors import UserError
 from enterprise_lm.core.settings import Settings
 from enterprise_lm.data.actions import decrypt
@@ -61,6 +62,7 @@ def test_bad_rows_keep_their_values_and_the_reason(tmp_path):
 
 @pytest.mark.parametrize('arguments, words', [
     (dict(action='hide'), 'allowed: mask'), (dict(language='fr'), 'allowed: zh, en, auto'), (dict(output='in.jsonl'), 'what is read'), (dict(findings='out.jsonl'), 'two files'),
+    (dict(findings='out.jsonl.rejected.jsonl'), 'two files'), (dict(also='nobody'), 'no row has'), (dict(action='decrypt'), 'leave findings= out'),
     (dict(output='out.docx'), 'output format'), (dict(output='no/out.jsonl'), 'make it first'), (dict(text='txet'), 'no column')])
 def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, arguments, words):
     written(tmp_path, 'jsonl')
@@ -81,12 +83,73 @@ def test_files_of_one_person_agree_across_files(tmp_path):
 
 def test_killed_and_run_again_ends_the_same(tmp_path):
     (tmp_path/'in.jsonl').write_text('\n'.join(json.dumps(dict(id=str(i), text=f'mail a{i}@loom.example, tel +32 470 00 {i % 90 + 10} 11')) for i in range(20_000)), encoding='utf-8')
-    call = [sys.executable, '-c', f"from enterprise_lm.core.settings import Settings; from enterprise_lm.data.redaction import redact_file; redact_file('in.jsonl', 'out.jsonl', 'f.jsonl', settings=Settings(root='{tmp_path}'), tagger=False)"]
+    call = [sys.executable, '-c', f"from pathlib import Path; from enterprise_lm.core.settings import Settings; from enterprise_lm.data.redaction import redact_file; redact_file('in.jsonl', 'out.jsonl', 'f.jsonl', settings=Settings(root=Path('{tmp_path}')), tagger=False)"]
     process = subprocess.Popen(call, cwd=tmp_path)
     for _ in range(200):
-        if any(p.name.startswith('.out.jsonl-redact') for p in tmp_path.iterdir()): break
+        if any(p.name.startswith('.out.jsonl-') for p in tmp_path.iterdir()): break
         time.sleep(.05)
     time.sleep(.3); os.kill(process.pid, signal.SIGKILL); process.wait()
     assert not (tmp_path/'out.jsonl').exists() and not (tmp_path/'f.jsonl').exists()
     subprocess.run(call, cwd=tmp_path, check=True, timeout=120)
     assert len(lines(tmp_path/'out.jsonl')) == 20_000 and len(lines(tmp_path/'f.jsonl')) == 40_000 and not any(p.name.startswith('.out') for p in tmp_path.iterdir())
+
+
+letter = 'From a@b.example Mon Mar  2 10:00:00 2026\nFrom: Ann <ann@loom.example>\nTo: help@shop.example\nSubject: call 13300000243\nDate: Mon, 2 Mar 2026 10:00:00 +0000\nMessage-ID: <m1@loom.example>\n\nTel 13300000243\n> ann@loom.example\n-- \nann@loom.example\n'
+
+
+@pytest.mark.parametrize('ending', ['jsonl', 'csv', 'parquet', 'mbox'])
+def test_nothing_of_a_mail_is_left(tmp_path, ending):
+    (tmp_path/'in.mbox').write_text(letter)
+    done = redact_file(tmp_path/'in.mbox', tmp_path/f'out.{ending}', settings=Settings(root=tmp_path), tagger=False, keep='text,quoted,signature,from,to,title,subject' if ending == 'mbox' else '')
+    written = (tmp_path/f'out.{ending}').read_bytes()
+    assert not any(secret in written for secret in (b'ann@', b'help@', b'13300000243')) and done['marked'] == {'subject': 1} and not done['left']
+    found = lines(done['findings_file'])
+    assert sorted(f.get('column', 'text') for f in found) == ['from', 'quoted', 'signature', 'text', 'title', 'to'] and [list(f)[7:] for f in found if f['type'] == 'PHONE'] == [[], ['column']]
+
+
+def test_what_is_left_is_said_and_can_be_asked_for(tmp_path):
+    (tmp_path/'in.jsonl').write_text(json.dumps(dict(id='13300000243', text='x', name=dict(of=['ann@loom.example', 8613300000243]), note='ok')))
+    done = redact_file(tmp_path/'in.jsonl', tmp_path/'a.jsonl', settings=Settings(root=tmp_path), tagger=False)
+    assert done['left'] == {'id': 1, 'name': 2} and done['findings'] == 0 and 'also=name' in done['warnings'][0] and '`id`' in done['warnings'][1] and '13300000243' not in str(done)
+    done = redact_file(tmp_path/'in.jsonl', tmp_path/'a.jsonl', settings=Settings(root=tmp_path), tagger=False, also='all')
+    assert done['left'] == {'id': 1} and lines(tmp_path/'a.jsonl') == [dict(id='13300000243', text='x', name=dict(of=['[EMAIL]', '[PHONE]']), note='ok')]
+    assert [f['column'] for f in lines(done['findings_file'])] == ['name.of[0]', 'name.of[1]']
+    done = redact_file(tmp_path/'in.jsonl', tmp_path/'a.jsonl', settings=Settings(root=tmp_path), tagger=False, also='id,name')
+    assert done['left'] == {} and '13300000243' not in Path(done['findings_file']).read_text() + (tmp_path/'a.jsonl').read_text()
+
+
+words = st.lists(st.sampled_from(list('灯ab1 [:]"\\\n') + ['13300000243', 'ann@loom.example', '[PHONE:', 'PHONE']), max_size=8).map(''.join)
+nested = st.recursive(words | st.none() | st.booleans(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from('abc'), inner, max_size=2), max_leaves=5)
+
+
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.fixed_dictionaries(dict(text=words, note=nested, subject=words, title=words)), min_size=1, max_size=4))
+def test_what_was_encrypted_comes_back_exactly(tmp_path_factory, given_rows):
+    folder = tmp_path_factory.mktemp('e')
+    given_rows = [dict(id=str(n)) | row for n, row in enumerate(given_rows)]
+    (folder/'in.jsonl').write_text('\n'.join(map(json.dumps, given_rows)))
+    redact_file(folder/'in.jsonl', folder/'sealed.jsonl', action='encrypt', also='note', settings=Settings(root=folder), tagger=False)
+    done = redact_file(folder/'sealed.jsonl', folder/'out.jsonl', action='decrypt', settings=Settings(root=folder))
+    assert lines(folder/'out.jsonl') == given_rows and done['key'].endswith('privacy.key') and done['findings_file'] == ''
+
+
+def test_another_key_opens_nothing_and_says_which_row(tmp_path):
+    redact_file(written(tmp_path, 'jsonl'), tmp_path/'sealed.jsonl', action='encrypt', settings=Settings(root=tmp_path), tagger=False)
+    elsewhere = Settings(root=tmp_path/'elsewhere')
+    done = redact_file(tmp_path/'sealed.jsonl', tmp_path/'out.jsonl', action='decrypt', settings=elsewhere)
+    assert done['rows'] == 1 and done['rejected'] == 2 and [r['source'] for r in lines(done['rejected_file'])] == ['sealed.jsonl:1', 'sealed.jsonl:2']
+
+
+def test_folders_and_patterns_are_not_written_into(tmp_path):
+    (tmp_path/'d').mkdir(); (tmp_path/'d'/'a.csv').write_text('id,text\n1,x\n')
+    for source in (tmp_path/'d', str(tmp_path/'d'/'*.csv')):
+        with pytest.raises(UserError, match='what is read'): redact_file(source, tmp_path/'d'/'a.csv', settings=Settings(root=tmp_path), tagger=False)
+    assert (tmp_path/'d'/'a.csv').read_text() == 'id,text\n1,x\n' and len(list((tmp_path/'d').iterdir())) == 1
+
+
+def test_one_line_for_each_rejected_row_of_both_stages(tmp_path):
+    (tmp_path/'lc.jsonl').write_text('{"text": "a\\nb"}\n{"text": \n{"text": "fine"}\n{"text": 4}\n{"text": "\\ud800"}\n')
+    done = redact_file(tmp_path/'lc.jsonl', tmp_path/'lc.txt', settings=Settings(root=tmp_path), tagger=False)
+    assert done['rows'] == 1 and done['rejected'] == 4 and sorted(r['source'] for r in lines(done['rejected_file'])) == ['lc.jsonl:1', 'lc.jsonl:2', 'lc.jsonl:4', 'lc.jsonl:5']
+    (tmp_path/'bad.jsonl').write_text('{"text": 4}\n')
+    with pytest.raises(UserError, match='bad.jsonl:1: `text` is a int'): redact_file(tmp_path/'bad.jsonl', tmp_path/'b.jsonl', settings=Settings(root=tmp_path), tagger=False)
