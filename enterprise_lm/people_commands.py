@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .console import Json, answered, show_table
+from .console import Json, answered, noted, show_table
+from .core.errors import UserError
 from .data_commands import CorpusName, named_corpus, named_source
 
 # %% ../nbs/98_people_commands.ipynb #45f33d5f
@@ -92,6 +93,7 @@ def concepts_edit(
 # %% ../nbs/98_people_commands.ipynb #30cd9993
 @concepts.command('export')
 @answered
+@noted
 def concepts_export(
     name:LibraryName,
     file:Annotated[str, typer.Argument(help='A .ttl (SKOS Turtle) or .csv file.')],
@@ -121,6 +123,7 @@ commands.add_typer(labels, name='labels')
 
 @labels.command('export')
 @answered
+@noted
 def labels_export(
     corpus:CorpusName,
     file:Annotated[Path, typer.Argument(help='A .jsonl or .csv file.')],
@@ -150,6 +153,16 @@ def _show_subject(answer:dict):
     else: show_table(answer['holdings'], '' if answer['holdings'] else f"what holds {answer['subject']}")
 
 # %% ../nbs/98_people_commands.ipynb #09dfc97e
+def _check_plan(path:Path):
+    "Refuse a place where no plan can be written, before anything is searched."
+    if path.suffix.lower() != '.json': raise UserError(f"a plan is JSON: give plan= a name that ends in .json, not {path}")
+    if not path.exists(): return
+    try: known = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+    except ValueError: known = None
+    if not isinstance(known, dict) or not {'subject', 'steps'} <= known.keys():
+        raise UserError(f"{path} is there already and is no plan: give plan= another name")
+
+# %% ../nbs/98_people_commands.ipynb #16dc2b97
 @commands.command()
 @answered
 def subject(
@@ -163,6 +176,7 @@ def subject(
 ):
     "List every data set, model, answer and vote that holds a person; plan and carry out the erasure."
     from enterprise_lm.subjects import erase as carry_out, erasure_plan, find_subject
+    if plan: _check_plan(plan)
     found = find_subject(who)
     if plan: plan.write_text(json.dumps(erasure_plan(found), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     if not erase: return dict(subject=found.mark, holdings=found.rows(), plan=erasure_plan(found)), _show_subject
