@@ -20,7 +20,7 @@ from .concept_actions import replay
 from .concept_checks import above
 from .concept_edits import read_edits
 from .concept_tables import read_csv, to_csv
-from .concept_versions import concepts_of, find_library, journal_of, json_lines
+from .concept_versions import concepts_of, find_library, journal_of, json_lines, library_versions
 from .concept_versions import newest_version, open_library, parts_of, save_library
 from .concepts import Concept, Library, to_dict
 from .databases import database_name, is_sql, split_source
@@ -89,16 +89,18 @@ def build_library(
     tagger='auto',  # the privacy tagger; None goes without
     root=None,      # folder of artifacts; the workspace's when None
     settings=None,  # Settings; those of the working folder when None
+    **how,          # how a file is read: text, encoding, columns and format, as in `read_rows`
 )->Artifact: # the new version, or the one before when nothing is new
     "Return the version of a library in which `source` has its say; no edit is lost."
     if minimum < 1 or limit < 1: raise UserError(f'minimum={minimum} and limit={limit} must be 1 or more')
     settings = settings or get_settings()
     before, journal, corpus = newest_version(name, root), journal_of(name, settings), _corpus(source)
     if corpus: load(corpus)     # verified
-    proposed = propose_concepts(corpus_rows(source), minimum, limit, tagger)
+    how = {name: value for name, value in how.items() if value}
+    proposed = propose_concepts(corpus_rows(source, **how), minimum, limit, tagger)
     part = part or _part_name(source)
     parts = parts_of(before) | {part: proposed}
-    built = dict(_origin(source, settings.root), minimum=minimum, limit=limit, names=tagger is not None)
+    built = dict(_origin(source, settings.root), **how, minimum=minimum, limit=limit, names=tagger is not None)
     edits = json_lines(before.file('edits.jsonl')) if before else []
     known = {e['edit'] for e in edits}
     edits += [e for e in read_edits(journal) if e.get('edit') not in known]
@@ -141,42 +143,56 @@ def _tally(values)->dict: return dict(sorted(Counter(values).items()))
 
 def _summary(artifact:Artifact)->dict:
     "What a version is, as the command line tells it."
-    concepts = concepts_of(artifact)
-    return dict(name=artifact.name, version=artifact.short, path=str(artifact.path), concepts=len(concepts),
+    concepts, versions = concepts_of(artifact), library_versions(artifact.name, artifact.path.parent.parent)
+    return dict(name=artifact.name, version=artifact.short, number=versions.index(artifact) + 1,
+                path=str(artifact.path), concepts=len(concepts),
                 edits=len(json_lines(artifact.file('edits.jsonl'))),
                 kinds=_tally(c.kind for c in concepts), status=_tally(c.status for c in concepts))
 
-def concepts_build(corpus:str, output:str, minimum:int=3, limit:int=300, part:str='')->dict:
-    "`elm concepts build CORPUS --output NAME`: name, version, path, counts, and how many concepts are new."
+def concepts_build(corpus:str, output:str, minimum:int=3, limit:int=300, part:str='', **how)->dict:
+    "`elm concepts build CORPUS --output NAME`: name, version, path, counts, new concepts and the foremost terms."
     before = newest_version(output, None)
     old = {c['id'] for c in json_lines(before.file('concepts.jsonl'))} if before else set()
-    made = build_library(corpus, output, minimum, limit, part)
+    made = build_library(corpus, output, minimum, limit, part, **how)
     concepts = concepts_of(made)
-    return _summary(made) | dict(new=sum(c.id not in old for c in concepts), terms=Library(output, concepts).table(10))
+    foremost = sorted(Library(output, concepts).table(10), key=lambda row: -row['count'])
+    return _summary(made) | dict(new=sum(c.id not in old for c in concepts), terms=foremost)
+
+
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #d1237a44
-def _row(c:Concept)->dict:
-    return dict(id=c.id, label=c.label, preferred=c.preferred, kind=c.kind, status=c.status, count=c.count)
+def _row(library:Library, c:Concept)->dict:
+    "A concept on one line, with an example of its use."
+    return dict(id=c.id, label=c.label, preferred=c.preferred, kind=c.kind, status=c.status, count=c.count,
+                broader=[b.label for b in library.broader(c.id)], example=next((e['text'] for e in c.examples), ''))
 
-def concepts_query(name:str, term:str='', depth:int=1, text:str='', prefix:str='')->dict:
+def _found(library:Library, prefix:str, limit:int)->dict:
+    "What begins with `prefix`, the most mentioned first, and how many there are."
+    if prefix: found = library.search(prefix, len(library) * 100)
+    else: found = [(c.label, c) for c in sorted(library, key=lambda c: (-c.count, c.id)) if c.status != 'rejected']
+    return dict(all=len(found), found=[dict(match=label, **_row(library, c)) for label, c in found[:limit]])
+
+def concepts_query(name:str, term:str='', depth:int=1, text:str='', prefix:str='', limit:int=20)->dict:
     "`elm concepts query NAME TERM`: a concept and its surroundings, what `text` mentions, what begins with `prefix`."
     library = open_library(name)
     if text:
         mentions = [(m, library.concepts[m.concept]) for m in library.find(text)]
-        return dict(mentions=[dict(start=m.start, end=m.end, text=m.text, **_row(c)) for m, c in mentions])
-    if prefix or not term: return dict(found=[dict(match=label, **_row(c)) for label, c in library.search(prefix)])
+        return dict(mentions=[dict(start=m.start, end=m.end, text=m.text, **_row(library, c)) for m, c in mentions])
+    if prefix or not term: return _found(library, prefix, limit)
     this = library.get(term)
     sides = dict(broader=library.broader(this.id), narrower=library.narrower(this.id, depth),
                  related=library.related(this.id))
     about = dict(label=this.label, synonyms=library.synonyms(this.id))
-    return to_dict(this) | about | {name: [*map(_row, side)] for name, side in sides.items()}
+    return to_dict(this) | about | {side: [_row(library, c) for c in found] for side, found in sides.items()}
+
+
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #655742a9
 _edits = dict(add=('kind',), rename=('other',), add_label=('other',), merge=('other',), remove=(), accept=(),
               define=('other',), link=('relation', 'other'), unlink=('other',))
 
 def concepts_edit(name:str, action:str, term:str, other:str='', relation:str='broader', language:str='en',
-                  kind:str='word', who:str='', why:str='')->dict:
+                  kind:str='word', hidden:bool=False, who:str='', why:str='')->dict:
     "`elm concepts edit NAME ACTION TERM [OTHER]`: one edit, noted at once and in every answer from now on."
     if action not in _edits: raise unknown('edit', action, _edits)
     if 'other' in _edits[action] and not other:
@@ -186,14 +202,26 @@ def concepts_edit(name:str, action:str, term:str, other:str='', relation:str='br
         raise UserError(f'{name} is one saved version and cannot be edited; edit {library.name!r}')
     named = dict(language=language) if action in ('add', 'rename', 'add_label', 'define') else {}
     if action == 'add': named['kind'] = kind
+    if action == 'add_label': named['hidden'] = hidden
     made = getattr(library, action)(term, *(given[a] for a in _edits[action] if a in given), who=who, why=why, **named)
     return {k: made[k] for k in ('edit', 'action', 'who', 'why', 'when')} | dict(name=name, term=term)
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #2ba93bbe
+_signs = dict(ttl=b'www.w3.org/2004/02/skos/core#', csv=b'preferred')
+
+def _check_free(path:Path, ending:str):
+    "Raise `UserError` when a file is there that is no concept library."
+    if not path.is_file(): return
+    with path.open('rb') as file: head = file.read(4096)
+    if ending == 'csv': head = head.removeprefix(b'\xef\xbb\xbf').split(b'\n')[0]
+    known = _signs[ending] in head and (ending != 'csv' or head.startswith((b'id', b'preferred')))
+    if not known: raise UserError(f'{path} is there already and is no concept library: name another file, or move it away')
+
 def concepts_export(name:str, file:str)->dict:
     "`elm concepts export NAME FILE`: writes .ttl or .csv, whole or not at all."
     path, library = Path(file), open_library(name)
     ending = _format(path)
+    _check_free(path, ending)
     data = _formats[ending](library).encode('utf-8-sig' if ending == 'csv' else 'utf-8')
     part = path.with_name(f'.{path.name}.{time.time_ns()}')
     try:
