@@ -143,17 +143,29 @@ def test_dedupe_file_bad_rows_and_ids(tmp_path):
     path.write_text('{"text": "Where is my parcel?"}\n{oops\n{"text": ""}\n{"text": "where is my parcel"}\n\n{"text": 5}\n', encoding='utf-8')
     report = dedupe_file(path, tmp_path/'out.jsonl')
     assert (report['rows'], report['kept'], report['rejected'], report['ids']) == (2, 1, 3, 'row numbers')
-    assert json.loads((tmp_path/'out.clusters.jsonl').read_text()) == dict(kept=1, dropped=[4], similarity=1.)
-    assert [json.loads(l)['source'] for l in open(tmp_path/'out.rejected.jsonl')] == ['in.jsonl:2', 'in.jsonl:3', 'in.jsonl:6']
+    assert json.loads((tmp_path/'out.jsonl.clusters.jsonl').read_text()) == dict(kept=1, dropped=[4], similarity=1.)
+    assert [json.loads(l)['source'] for l in open(tmp_path/'out.jsonl.rejected.jsonl')] == ['in.jsonl:2', 'in.jsonl:3', 'in.jsonl:6']
 
 def test_dedupe_file_refuses_what_would_destroy(tmp_path):
     path = write(tmp_path/'in.jsonl', [dict(text='a')])
     before = path.read_bytes()
-    for out, clusters, message in ((path, '', 'different files'), (tmp_path/'o.jsonl', path, 'different files'), (tmp_path/'o.docx', '', 'ending'), (tmp_path/'o.jsonl', tmp_path, 'folder')):
+    for out, clusters, message in ((path, '', 'what is read'), (tmp_path/'o.jsonl', path, 'what is read'), (tmp_path/'o.jsonl', tmp_path/'o.jsonl', 'two files'), (tmp_path/'no'/'o.jsonl', '', 'make it first'), (tmp_path/'o.docx', '', 'ending'), (tmp_path/'o.jsonl', tmp_path, 'folder')):
         with pytest.raises(UserError, match=message): dedupe_file(path, out, clusters)
     with pytest.raises(UserError): dedupe_file(path, tmp_path/'o.jsonl', threshold=2)
     with pytest.raises(UserError, match='no column'): dedupe_file(path, tmp_path/'o.jsonl', text='body')
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ['in.jsonl']
+
+def test_dedupe_file_writes_into_no_folder_it_reads_and_removes_nothing_of_others(tmp_path):
+    (tmp_path/'d').mkdir()
+    path = write(tmp_path/'d'/'a.jsonl', [dict(id='x', text='a'), dict(id='x', text='b')]); before = path.read_bytes()
+    for source in (tmp_path/'d', str(tmp_path/'d'/'*.jsonl')):
+        with pytest.raises(UserError, match='what is read'): dedupe_file(source, path)
+    (tmp_path/'o.jsonl.rejected.jsonl').write_text('{"text": "mine"}')
+    with pytest.raises(UserError, match='no list of such rows'): dedupe_file(path, tmp_path/'o.jsonl')
+    (tmp_path/'o.jsonl.rejected.jsonl').write_text('{"source": "a:1", "reason": "old", "values": {}}')
+    done = dedupe_file(path, tmp_path/'o.jsonl')
+    assert path.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ['d', 'o.jsonl', 'o.jsonl.clusters.jsonl']
+    assert done['repeated_ids'] == {'x': ['a.jsonl:1', 'a.jsonl:2']} and 'a.jsonl:2' in done['warnings'][0]
 
 def test_a_killed_write_leaves_the_old_file(tmp_path):
     (tmp_path/'out.jsonl').write_text('old')

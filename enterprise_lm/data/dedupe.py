@@ -6,6 +6,7 @@
 __all__ = ['dedupe_file']
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #82a158b0
+import json
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -14,12 +15,13 @@ from ..core.settings import get_settings
 from .duplicates import DuplicateIndex
 from .files import Record, blank
 from .read import find_columns, text_problem
+from .sidecars import RepeatedIds, beside, check_outputs
 from .sources import open_sources
 from .writing import Columns, json_line, output_format, replacing, write_rows
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #88e2a685
-def _rows(source, text:str, encoding:str, format:str)->Iterator[tuple[str, str, Record]]:
-    "(file, its text column, record) of everything in `source` but blank lines."
+def _rows(source, text:str, encoding:str, format:str, notes:list)->Iterator[tuple[str, str, Record]]:
+    "(file, its text column, record) of everything in `source` but blank lines; what was noticed goes to `notes`."
     for opened in open_sources(source, format=format, encoding=encoding):
         stream = iter(opened.records)
         head = list(islice(stream, 100))
@@ -27,6 +29,7 @@ def _rows(source, text:str, encoding:str, format:str)->Iterator[tuple[str, str, 
         column = find_columns(names, text, where=opened.name)['text'] if names else text or 'text'
         for record in chain(head, stream):
             if record.reason != blank: yield opened.name, column, record
+        notes += opened.notes
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #de0cc831
 def _problem(record:Record, column:str)->str: return record.reason or text_problem(record.values.get(column))
@@ -37,10 +40,11 @@ def _rejected(file:str, record:Record, reason:str)->bytes:
 # %% ../../nbs/10_data/47_dedupe.ipynb #6fee11ee
 class _Names:
     "What each row is called."
-    def __init__(self): self.given, self.places, self.files = [], [], {}
+    def __init__(self): self.given, self.places, self.files, self.repeated = [], [], {}, RepeatedIds()
 
     def add(self, file:str, record:Record):
         self.given.append(record.values.get('id'))
+        self.repeated.note(record.values.get('id'), file, record.row)
         self.places.append((self.files.setdefault(file, len(self.files)), record.row))
 
     def ids(self)->tuple[list, bool]:
@@ -51,8 +55,8 @@ class _Names:
         return [row if len(files) == 1 else f'{files[file]}:{row}' for file, row in self.places], False
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #fccaf267
-def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, bool, Columns]:
-    "Index of all usable rows, whether their ids were given, their columns; the others go to the open file `rejected`."
+def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, bool, Columns, RepeatedIds]:
+    "Index of all usable rows, whether their ids were given, columns, ids that repeat; the others go to `rejected`."
     index, names, columns, batch = DuplicateIndex(threshold), _Names(), Columns(), []
     for file, column, record in rows:
         if reason := _problem(record, column): rejected.write(_rejected(file, record, reason)); continue
@@ -60,7 +64,7 @@ def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, bool, Columns
         if len(batch) == 5000: index.add(None, batch); batch = []
     if batch: index.add(None, batch)
     index.ids, given = names.ids()
-    return index, given, columns
+    return index, given, columns, names.repeated
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #a8c25911
 def _kept_rows(rows, keep, columns:Columns, text:str)->Iterator[dict]:
@@ -76,18 +80,23 @@ def _kept_rows(rows, keep, columns:Columns, text:str)->Iterator[dict]:
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #2735f4a9
 def _paths(input, output, clusters)->list[Path]:
-    "The files to write; raises `UserError` when one of them is the input or another."
-    paths = [Path(output), Path(clusters) if clusters else Path(output).with_suffix('.clusters.jsonl'),
-             Path(output).with_suffix('.rejected.jsonl')]
-    real = [p.resolve() for p in paths] + ([Path(input).resolve()] if isinstance(input, str | Path) else [])
-    if len(set(real)) < len(real):
-        raise UserError(f"input, output and clusters must be different files: {Path(output).name} would be written "
-                        f"over")
-    if blocked := next((p for p in paths if p.is_dir()), None):
-        raise UserError(f"{blocked} is a folder: give the name of a file to write")
+    "The files to write: rows that stay, clusters, rejected rows; raises `UserError` when that would destroy one."
+    output = Path(output).expanduser()
+    paths = [output, Path(clusters or beside(output, 'clusters')).expanduser(), beside(output, 'rejected')]
+    check_outputs(input, output=paths[0], clusters=paths[1], rejected=paths[2])
     return paths
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #1b65a65e
+def _lines(path:Path)->int:
+    with open(path, 'rb') as file: return sum(1 for _ in file)
+
+def _why(rejected:Path)->str:
+    "Why no row could be used."
+    with open(rejected, 'rb') as file: first = file.readline()
+    if not first: return 'every row is blank'
+    found = json.loads(first)
+    return f"{_lines(rejected)} rows were rejected, the first at {found['source']}: {found['reason']}"
+
 def dedupe_file(
     input,                # any corpus format: file, folder, pattern, sample://…, database with a query, corpus
     output,               # file for the rows that stay; csv, tsv, jsonl, parquet or txt by its ending
@@ -96,22 +105,25 @@ def dedupe_file(
     text:str='',          # column of texts; '' finds it
     encoding:str='utf-8', # of text files
     format:str='',        # of the input; '' goes by each file's ending
-)->dict: # rows, kept, dropped, clusters, rejected, and the files
+)->dict: # rows, kept, dropped, clusters, rejected, warnings, repeated_ids, and the files
     "Write one of each text and the clusters; raises `UserError` for what cannot be read or written."
     import numpy as np
     threshold = get_settings().data.near_duplicates if threshold is None else threshold
-    paths, target = _paths(input, output, clusters), output_format(output)
+    target, paths, notes = output_format(output), _paths(input, output, clusters), []
     with replacing(*paths) as (out, groups, bad):
         with open(bad, 'wb') as rejected:
-            index, given, columns = _index(_rows(input, text, encoding, format), threshold, rejected)
-        if not len(index): raise UserError(f"there is no usable text in {input}: each row was rejected or blank")
+            rows = _rows(input, text, encoding, format, notes)
+            index, given, columns, repeated = _index(rows, threshold, rejected)
+        lost = _lines(bad)
+        if not len(index): raise UserError(f"there is no usable text in {input}: {_why(bad)}")
         kept, found = index.keepers()[0], index.clusters()
         keep = kept == np.arange(len(kept))
-        rows = _kept_rows(_rows(input, text, encoding, format), keep, columns, 'text' if target == 'txt' else '')
+        rows = _kept_rows(_rows(input, text, encoding, format, []), keep, columns, 'text' if target == 'txt' else '')
         write_rows(rows, out, columns, target)
         groups.write_bytes(b''.join(map(json_line, found)))
-        lost = sum(1 for _ in open(bad, 'rb'))
         if not lost: bad.unlink(); paths[2].unlink(missing_ok=True)
+    said = [*notes, repeated.sentence and f'{repeated.sentence}, so clusters name row numbers']
     return dict(rows=len(keep), kept=int(keep.sum()), dropped=int((~keep).sum()), clusters=len(found), rejected=lost,
-                threshold=threshold, ids='given' if given else 'row numbers',
+                threshold=threshold, ids='given' if given else 'row numbers', repeated_ids=repeated.found,
+                warnings=[sentence for sentence in said if sentence],
                 output=str(paths[0]), clusters_file=str(paths[1]), rejected_file=str(paths[2]) if lost else '')
