@@ -12,7 +12,7 @@ from pathlib import Path
 from ..core.artifact import file_digest
 from .card import corpus_card, plot_lengths, summarise
 from .checks import fates, findings
-from .deciding import value_of
+from .deciding import numbered, value_of
 from .funnel import plot_funnel
 from .index import Index, count_names, repeated, unique_ids
 from .intake import intake_record
@@ -71,6 +71,28 @@ def _more_findings(index:Index, far:int)->list[tuple]: # (rule, count, detail)
     return [('outliers', far, 'texts far longer or shorter than the others')] * bool(far) + [
         (f'{rule}s', n, 'rows left out, see rejected.jsonl and clusters.jsonl') for rule, n in copied.items()]
 
+def _listed(found:dict)->str:
+    "The files with most of something, and how much."
+    most = sorted(((file, n) for file, n in found.items() if n), key=lambda f: -f[1])
+    return ', '.join(f'{file} {n:,}' for file, n in most[:5]) + f' and {len(most) - 5} more files' * (len(most) > 5)
+
+def _unlabelled(plan:Plan, shards:list)->list[tuple]: # (rule, count, detail)
+    "How many rows have no label where others have one, and from which files."
+    index, found = plan.index, Counter()
+    gone = index.fate == fates.index('no label')
+    bare = gone | ((index.label < 0) & (plan.side >= 0))
+    if not bare.any() or not (index.label >= 0).any(): return []
+    for shard, rows, _ in numbered(shards, []): found[shard.note['file']] += int(bare[rows].sum())
+    what = "left out, see rejected.jsonl; unlabelled='keep' keeps them" if gone.any() else \
+        'kept without one, and left out where labels are learnt'
+    return [('no label', int(bare.sum()), f'rows {what}: {_listed(found)}')]
+
+def _unread(shards:list)->list[tuple]: # (rule, count, detail)
+    "Which files could not be read."
+    found = [f"{s.note['file']}: {why}" for s in shards if (why := s.note.get('unread'))]
+    more = f'; and {len(found) - 3} more' * (len(found) > 3)
+    return [('unreadable files', len(found), f"see rejected.jsonl ({'; '.join(found[:3])}{more})")] if found else []
+
 def _source_files(shards:list)->list[dict]: # split, file, sha256, rows
     ordered = [s for side in (*sides, 'golden') for s in shards if s.side == side]
     return [dict(split=s.side, **{k: s.note[k] for k in ('file', 'sha256', 'rows')}) for s in ordered]
@@ -88,11 +110,11 @@ def describe(
     "Return what `corpus.json` holds."
     index, rows = plan.index, {side: (plan.side == n).nonzero()[0] for n, side in enumerate(sides)}
     labels = _label_counts(index, rows)
-    reasons = tally.reasons + Counter({'no label': int((index.fate == fates.index('no label')).sum())})
     notes = _notes(index, shards, used)
     return dict(name=name, labels=sorted(labels), splits={s: summarise(index, r) for s, r in rows.items()},
                 label_counts=labels,
-                findings=findings(index, rows, +reasons, plan.left, notes, _more_findings(index, far)),
+                findings=findings(index, rows, tally.reasons, plan.left, notes,
+                                   _unread(shards) + _unlabelled(plan, shards) + _more_findings(index, far)),
                 files=_source_files(shards), rejected=rejected,
                 blank=sum(s.note['blank'] for s in shards if s.side != 'golden'), overlap=len(plan.left),
                 funnel=make_funnel(tally, plan), settings=used)
