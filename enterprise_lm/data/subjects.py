@@ -115,8 +115,10 @@ def record_subjects(
     mark:Callable, # from `subject_marker`
 )->set: # marks
     "Return the marks of whom a row as it was given concerns."
+    columns = {str(name).strip().lower(): name for name in values}
+    known = subject_columns + ('user',) * ('user' in columns and ('item' in columns or 'action' in columns))
     named = (value if isinstance(value, str) else json.dumps(value, default=str) for name, value in values.items()
-             if value is not None and str(name).strip().lower() in subject_columns)
+             if value is not None and str(name).strip().lower() in known)
     return {mark(value) for value in named if value.strip()}
 
 # %% ../../nbs/10_data/09_subjects.ipynb #9199502c
