@@ -13,7 +13,8 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, list_artifacts, load
 from ..core.errors import UserError, unknown
-from .checks import check_limits, check_rejected, drop_unlabelled, leave_overlap
+from .checks import (check_kept, check_limits, check_rejected, drop_unlabelled, fates, leave_overlap,
+                                       lost_rows)
 from .deciding import divide, drop_exact, drop_leaks, drop_near, value_of
 from .engine import count_processes
 from .index import Index, Keys, copy_numbers, unique_ids, where_side
@@ -47,20 +48,29 @@ def _process_count(size:int, processes:int|None, settings)->int:
     return count_processes(settings.data.processes) if size > 20_000_000 else 1
 
 # %% ../../nbs/10_data/70_corpus.ipynb #b8a7f43b
-def _most(tally:Tally)->str:
-    "The rules that dropped most rows."
-    return ', '.join(rule for (_, rule), _ in sorted(tally.dropped.items(), key=lambda d: -d[1][0])[:3])
+def _lost(index:Index, tally:Tally)->str:
+    "What left so far, stage by stage, and where the first row is that could not be read."
+    lost = {('read', reason): rows for reason, rows in tally.reasons.items()}
+    lost |= {(stage, rule): rows for (stage, rule), (rows, _) in tally.dropped.items() if stage != 'read'}
+    gone = {fate: int((index.fate == number).sum()) for number, fate in enumerate(fates) if fate}
+    lost |= {('check', fate): rows for fate, rows in gone.items() if rows}
+    return lost_rows(lost, tally.rows['read'] + tally.reasons.total()) + (tally.first and f'; the first: {tally.first}')
 
-def _check_read(index:Index, tally:Tally, files:list, strict:bool, limit:float)->int:
-    "Take out what has no label and return how many rows cannot be used; raise `UserError` when it is too many."
-    bare, names = drop_unlabelled(index), defaultdict(list)
+def _check_files(shards:list, strict:bool, limit:float):
+    "Raise `UserError` when too many files cannot be read."
+    unread = [f"{s.note['file']}: {why}" for s in shards if (why := s.note.get('unread'))]
+    check_rejected(len(unread), len(shards), *unread[:1] or [''], strict, limit, 'files')
+
+def _check_read(index:Index, tally:Tally, files:list, strict:bool, limit:float, unlabelled:str='keep')->int:
+    "Return how many rows cannot be used, without a label too when those are dropped; raise `UserError` for too many."
+    bare, names = drop_unlabelled(index) if unlabelled == 'drop' else 0, defaultdict(list)
     for side, rows in files: names[side].append(rows.file)
-    kept = {side: len(where_side(index, side)) for side in sides if side in names}
-    rejected = tally.reasons.total() + bare
-    first = tally.first or ('a row without a label' if bare else '')
-    if not first and tally.dropped: first = f'rows were left out by {_most(tally)}'
-    check_rejected(kept, rejected, tally.rows['read'] + tally.reasons.total(), first, strict, limit, names)
-    return rejected
+    lost = _lost(index, tally)
+    check_kept({side: len(where_side(index, side)) for side in sides if side in names}, names, lost)
+    rejected = tally.reasons.total()
+    first = tally.first or 'a row without a label' * bool(bare)
+    check_rejected(rejected + bare * strict, tally.rows['read'] + rejected, first, strict, limit)
+    return rejected + bare
 
 # %% ../../nbs/10_data/70_corpus.ipynb #5c7fcc10
 def _copies(index:Index, shards:list, preparation:Preparation, shared:tuple=())->dict:
@@ -94,20 +104,21 @@ def _decide(index:Index, shards:list, used:dict, preparation:Preparation, given:
     return Plan(index, side, unique_ids(index), copy_numbers(index), left, copies)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #224345b6
-def _check_plan(plan:Plan, shards:list, strict:bool):
+def _check_plan(plan:Plan, shards:list, strict:bool, lost:str=''):
     "Raise `UserError` when nothing is left for a side, or rows are held back too and `strict` forbids it."
     if plan.left and strict:
         row = min(plan.left)
         place = f"{value_of(shards, row, 'source')} (in {plan.left[row][1]})"
         raise UserError(f"{len(plan.left)} training rows are held back too, the first at {place}; take them out, or "
-                        f"leave strict off")
+                        f"leave out strict=True")
     for number, name in enumerate(sides):
         if not (plan.side == number).any():
-            raise UserError(f"no row is left for {name}: give more text, or loosen the preparation")
+            raise UserError(f"no row is left for {name}{f' ({lost})' if lost else ''}: give more text, or choose a "
+                            f"milder preparation=")
 
 # %% ../../nbs/10_data/70_corpus.ipynb #2359e044
-def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, rejected_limit:float, root, work:dict,
-          parents, settings)->Artifact:
+def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, limit:float, root, work:dict, parents,
+          settings)->Artifact:
     "Read, decide and write, inside the draft of an artifact."
     stages, near = stages_of(preparation, settings, root), preparation.near_duplicates
     tail = (Keys(used['seed']),) + (SketchRows(near),) * bool(near)
@@ -115,17 +126,19 @@ def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool,
         spilled = d.path/'spilled'; spilled.mkdir()
         shards = spill(files, (Staged(stages, tail),), spilled, **work)
         index, tally = take_stock(shards, tuple(n for n, _ in stages))
-        rejected = _check_read(index, tally, files, strict, rejected_limit)
+        _check_files(shards, strict, limit)
+        rejected = _check_read(index, tally, files, strict, limit, used.get('unlabelled', 'keep'))
         if used['overlap_words'] is None: used['overlap_words'] = 0 if (index.label >= 0).any() else 20
         plan = _decide(index, shards, used, preparation, Counter(side for side, _ in files))
-        _check_plan(plan, shards, strict)
+        _check_plan(plan, shards, strict, _lost(index, tally))
         far = check_limits(preparation.limits, index, len(plan.left), tally.missing)
         write_rows(d.path, shards, plan, sides)
         info = describe(name, plan, tally, shards, used, rejected, far)
         shutil.rmtree(spilled)
         write_files(d.path, info, plan, tally)
         read = sum(s.new for s in shards)
-        d.measure(files_read=read, files_reused=len(shards) - read, **_history(name, d.path.parent.parent))
+        d.measure(files_read=read, files_reused=len(shards) - read, rejected_limit=limit,
+                  **_history(name, d.path.parent.parent))
     return d.artifact
 
 def _history(name:str, root:Path)->dict:
@@ -134,6 +147,11 @@ def _history(name:str, root:Path)->dict:
     return dict(version=len(earlier) + 1, previous=f'{name}@{earlier[0].short}' if earlier else None)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #1b2c644d
+def _odd_files(files:list, strict:bool):
+    "Let a file that cannot be read be a row with its reason, where its side has other files."
+    given = Counter(side for side, _ in files)
+    for side, rows in files: rows.whole = strict or side == 'golden' or given[side] == 1
+
 def _cache(settings)->Path:
     folder = settings.folder('cache')/'prepare'
     folder.mkdir(exist_ok=True); sweep_shards(folder)
@@ -144,8 +162,9 @@ def make_corpus(
     files:list,    # (side, its rows), sides that are held back first
     preparation,   # as in `prepare`
     how:dict=None, # how the files were read; part of the corpus's identity
-    *, train=None, seed=None, strict=False, overlap_words=None, rejected_limit=.1, root=None, # as in `prepare`
-    split_by='ratio', processes=None, engine='', cache=False, # as in `prepare`
+    *, train=None, seed=None, strict=False, overlap_words=None, rejected_limit=None, root=None, # as in `prepare`
+    split_by='ratio', processes=None, engine='', cache=False, unlabelled='keep', # as in `prepare`
+    changes=None,  # to the preparation: `cleaning`, `overlap_limit`, … of `get_preparation`
     size:int=0,    # bytes of the files, where that is known
     parents=(),    # artifacts it is made from
     settings=None, # Settings; None: as in `prepare`
@@ -156,13 +175,19 @@ def make_corpus(
     train, seed = data.train if train is None else train, data.seed if seed is None else seed
     if not 0 < train < 1:
         raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
+    limit = data.rejected_limit if rejected_limit is None else rejected_limit
+    if not 0 <= limit <= 1: raise UserError(f"rejected_limit={limit}: give a share of rows between 0 and 1, such as 0.1")
+    if unlabelled not in ('keep', 'drop'): raise unknown('way', unlabelled, ('keep', 'drop'), 'unlabelled')
     root = root or settings.folder('artifacts')
-    preparation, needed = pin(get_preparation(preparation, settings), root, settings)
+    preparation, needed = pin(get_preparation(preparation, settings, **changes or {}), root, settings)
     used = dict(train=train, seed=seed, overlap_words=overlap_words, split_by=split_by) | (how or {})
     used |= dict(preparation=preparation.record())
+    if unlabelled == 'drop': used |= dict(unlabelled='drop')
+    if cache is None: cache = size <= 100_000_000
+    _odd_files(files, strict)
     work = dict(processes=_process_count(size, processes, settings), engine=engine or data.engine,
                 cache=_cache(settings) if cache else None)
-    return _make(name, files, used, preparation, strict, rejected_limit, root, work, (*parents, *needed), settings)
+    return _make(name, files, used, preparation, strict, limit, root, work, (*parents, *needed), settings)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #a697a9f1
 def prepare(
@@ -175,21 +200,23 @@ def prepare(
     group:str='',         # column of what stays together; '' finds `group`, else `subject`
     columns=None,         # 'text,label': names of the cells of a csv, tsv or txt file without a header
     format:str='',        # of files; '' goes by each file's ending
-    encoding:str='utf-8', # of text files
+    encoding:str='auto',  # of text files; 'auto' tells it from the bytes of each file
     label_names='',       # file (or list) of names, when labels are ids counted from 0
     name:str='',          # of the corpus; '' takes it from the data
     train:float|None=None,# share to learn from; None: settings [data]
     seed:int|None=None,   # of the split; None: settings [data]
     strict:bool=False,    # stop at a rejected row or an overlap instead of setting it aside
     overlap_words:int|None=None,  # shorter texts may repeat; None: 0 with labels, 20 without
-    rejected_limit:float=.1,      # share of rows that may be rejected
+    rejected_limit:float|None=None, # share of rows, or files, that may be unusable; None: settings [data]
     root=None,            # folder of artifacts; None: the workspace's
     preparation='as_is',  # 'as_is', 'standard', 'web', a Preparation or a dict of its fields
+    unlabelled:str='keep',# where other rows have a label: 'keep' rows without one, or 'drop' them
     split_by:str='ratio', # 'ratio', 'group' or 'time'
     processes:int|None=None, # worker processes; 0: one for each core; None: settings [data], and one for a small corpus
     engine:str='',        # 'local' or 'ray'; '': settings [data]
-    cache:bool=False,     # keep what was made of each file, and take it up when the file is unchanged
+    cache:bool|None=False,# keep what was made of each file, and take it up unchanged; None: when files are small
     settings=None,        # Settings; None: of the workspace that `root` belongs to, or of the working folder
+    **changes,            # to the preparation, as in `get_preparation`: cleaning, overlap_limit, …
 )->Artifact: # a corpus
     "Return a corpus made from `data`; raises `UserError` for what cannot be read, split or trusted."
     how = dict(text=text, label=label, group=group, columns=columns, format=format, encoding=encoding,
@@ -198,7 +225,8 @@ def prepare(
     files = _files(data, test, validation, settings=settings, **how)
     return make_corpus(name or name_of(data), files, preparation, how, train=train, settings=settings,
                        seed=seed, strict=strict, overlap_words=overlap_words, rejected_limit=rejected_limit, root=root,
-                       split_by=split_by, processes=processes, engine=engine, cache=cache, size=_bytes(data))
+                       split_by=split_by, processes=processes, engine=engine, cache=cache, unlabelled=unlabelled,
+                       changes=changes, size=_bytes(data))
 
 # %% ../../nbs/10_data/70_corpus.ipynb #97a66dca
 class Split:
@@ -221,7 +249,7 @@ class Split:
     @cached_property
     def languages(self)->list[str]: return self._column('language')
     @cached_property
-    def labels(self)->list[str]|None: return None if self.table['label'].null_count else self._column('label')
+    def labels(self)->list[str]|None: return self._column('label') if self.table['label'].null_count < len(self) or not len(self) else None
 
 # %% ../../nbs/10_data/70_corpus.ipynb #f816bbb3
 @patch
