@@ -178,3 +178,45 @@ def test_every_format_in_and_out(model, tmp_path, name, content, answered, rejec
     read = dict(jsonl=lambda p: pd.DataFrame([json.loads(l) for l in p.read_text(encoding='utf-8').splitlines()]), csv=pd.read_csv,
                 tsv=lambda p: pd.read_csv(p, sep='\t'), parquet=pd.read_parquet)[ending]
     assert len(read(tmp_path/f'out.{ending}')) == answered
+
+POLICY = 'default: {prompts: mask}\ntypes:\n  SECRET: {prompts: refuse}\n'
+
+class Sees(Predictor):
+    "A predictor that keeps what it was asked."
+    def classify(self, texts, **more):
+        self.__dict__.setdefault('asked', []).extend(texts)
+        return Predictor.classify(self, texts, **more)
+
+@pytest.mark.parametrize('ending', ['jsonl', 'csv', 'parquet'])
+def test_the_policy_of_prompts_holds_for_files(model, tmp_path, ending):
+    (tmp_path/'settings.ini').write_text('[privacy]\npolicy = policy.yaml\n')
+    (tmp_path/'policy.yaml').write_text(POLICY)
+    rows = [dict(id='ann@loom.example', text='my name is John Carter, ring 13812345678'), dict(id='b', text='my key is AKIAIOSFODNN7EXAMPLE, mail bo@loom.example'),
+            dict(id='c', text='我的包裹'), dict(id='d', text=7, note='ring 13812345678')]
+    (tmp_path/'in.jsonl').write_text(''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in rows), encoding='utf-8')
+    output, sees = tmp_path/f'out.{ending}', Sees(model)
+    result = batch.predict_file(sees, tmp_path/'in.jsonl', output, settings=get_settings(tmp_path))
+    assert (result['rows'], result['rejected']) == (2, 2) and len(sees.asked) == 2
+    refused = [json.loads(line) for line in open(f'{output}.rejected.jsonl', encoding='utf-8')]
+    assert [r['row'] for r in refused] == [2, 4] and 'SECRET' in refused[0]['reason']
+    kept = str(sees.asked) + str(refused) + (output.read_bytes().decode() if ending != 'parquet' else str(output.read_bytes()))
+    assert not [v for v in ('John Carter', '13812345678', 'AKIAIOSFODNN7EXAMPLE', 'ann@loom.example', 'bo@loom.example') if v in kept]
+
+def test_another_policy_is_another_job(model, place, tmp_path):
+    (tmp_path/'settings.ini').write_text('[privacy]\npolicy = policy.yaml\n')
+    keys = []
+    for policy in (POLICY, POLICY.replace('refuse', 'mask')):
+        (tmp_path/'policy.yaml').write_text(policy)
+        door = batch.Door(batch.PromptGuard(get_settings(tmp_path)))
+        keys.append(batch._key(place/'input.jsonl', Predictor(model), door.guard.facts))
+    assert keys[0] != keys[1]
+
+def test_foreign_letters_are_refused_at_any_length(tmp_path):
+    with draft('model', 'intent', root=tmp_path/'artifacts', parameters=dict(languages=dict(en=5, zh=5))) as d:
+        save_model(d.path, TfidfClassifier().fit(['where is my parcel', 'money please', '开发票', '我的包裹'], ['a', 'b', 'c', 'a']), {})
+    (tmp_path/'ja.txt').write_text('荷物はどこですか\nカードが届きません\n', encoding='utf-8')
+    with pytest.raises(UserError, match='in ja and model intent knows en, zh'): batch.predict_file(d.artifact, tmp_path/'ja.txt', tmp_path/'out.csv', settings=get_settings(tmp_path))
+    (tmp_path/'mixed.txt').write_text('我的包裹在哪里\n환불해 주세요\nwhere is it\n我要ポケモン卡，什么时候发货\n', encoding='utf-8')
+    result = batch.predict_file(d.artifact, tmp_path/'mixed.txt', tmp_path/'out.csv', settings=get_settings(tmp_path))
+    assert (result['rows'], result['rejected']) == (3, 1)
+    assert 'Hangul letters, which model intent has never seen' in (tmp_path/'out.csv.rejected.jsonl').read_text(encoding='utf-8')

@@ -16,7 +16,9 @@ from ..core.settings import get_settings
 from ..data.files import Record, file_format, records
 from ..data.languages import check_languages, declared_languages, languages_of
 from ..data.read import find_columns, text_problem
+from .door import Door
 from .predictor import Predictor, readable
+from .prompts import PromptGuard
 
 # %% ../../nbs/70_serving/10_batch.ipynb #214d7e7e
 def lenient(
@@ -228,7 +230,7 @@ def _unchanged(source:Path, rows):
     if look() != before: raise WorkError(f"{source} was changed while it was read: run the same call again")
 
 # %% ../../nbs/70_serving/10_batch.ipynb #395aa3d1
-def _work(predictor, rows, journal:Path, chunk:int, sampling:dict)->tuple[int, int, int]:
+def _work(predictor, rows, journal:Path, chunk:int, sampling:dict, door=list)->tuple[int, int, int]:
     "Answer what has no part yet; returns parts, rows answered and rows rejected."
     number = answered = refused = 0
     chunk = chunk or (256 if predictor.task == 'classify' else 16)
@@ -237,7 +239,7 @@ def _work(predictor, rows, journal:Path, chunk:int, sampling:dict)->tuple[int, i
         if not rows_here: return number, answered, refused
         path = journal/f'{number:08}.jsonl'
         done = _read_part(path)
-        if done is None: done = _answered(predictor, rows_here, sampling); _write_part(path, done)
+        if done is None: done = _answered(predictor, door(rows_here), sampling); _write_part(path, done)
         number, bad = number + 1, sum('reason' in r for r in done)
         answered, refused = answered + len(done) - bad, refused + bad
 
@@ -246,13 +248,14 @@ def _key(source:Path, predictor, *options)->str:
     "What a journal belongs to; a model in memory alone cannot be known again, so its journal is never taken up."
     return data_digest([file_digest(source), predictor.digest or os.urandom(8).hex(), *options, environment()])
 
-def _answer_file(predictor, source:Path, target:Path, job:dict, chunk:int, sampling:dict)->tuple[int, int]:
+def _answer_file(predictor, source:Path, target:Path, job:dict, chunk:int, sampling:dict, door)->tuple[int, int]:
     "Answer a file by way of its journal; returns rows answered and rows rejected."
     journal = target.with_name(f'.{target.name}.parts')
-    held = _open_journal(journal, _key(source, predictor, job, chunk, sampling))
+    key = _key(source, predictor, job, chunk, sampling, door.guard.facts, door.languages)
+    held = _open_journal(journal, key)
     try:
         rows = track(_rows(source, **job), f'predict {source.name}', total=_count(source, job['format']))
-        parts, answered, refused = _work(predictor, _unchanged(source, rows), journal, chunk, sampling)
+        parts, answered, refused = _work(predictor, _unchanged(source, rows), journal, chunk, sampling, door)
         _assemble(journal, parts, target, target.with_name(f'{target.name}.rejected.jsonl'), predictor.task)
         shutil.rmtree(journal, ignore_errors=True)
         return answered, refused
@@ -262,14 +265,14 @@ def _answer_file(predictor, source:Path, target:Path, job:dict, chunk:int, sampl
     finally: os.close(held)
 
 # %% ../../nbs/70_serving/10_batch.ipynb #a75935b1
-def _check_language(predictor, source:Path, job:dict)->str:
+def _check_language(door:Door, source:Path, job:dict)->str:
     "A warning about languages of the first rows that the model was not made for; raises `UserError` for none shared."
-    known = declared_languages(predictor.artifact) if predictor.artifact else {}
-    if not known: return ''
-    told = languages_of([r['text'][:1000] for r in islice(_rows(source, **job), 200) if 'text' in r])
-    if sum(told.values()) < 10: return ''
+    if not door.languages: return ''
+    texts = [r['text'][:1000] for r in islice(_rows(source, **job), 200) if 'text' in r]
+    told = languages_of(texts)
+    if sum(told.values()) < 10 and not (texts and all(map(door.foreign, texts))): return ''
     often = {name: n for name, n in told.items() if 20 * n >= sum(told.values())}
-    return check_languages(often, known, source.name, f'model {predictor.name}')
+    return check_languages(often, door.languages, source.name, door.name)
 
 # %% ../../nbs/70_serving/10_batch.ipynb #59c5e661
 def predict_file(
@@ -289,8 +292,10 @@ def predict_file(
     source, target = _checked(input, output, format)
     predictor, sampling = _predictor(model, settings), dict(seed=0) | (sampling or {})
     job = dict(text=text, format=format, encoding=encoding, longest=settings.serving.max_text_characters)
-    warning = _check_language(predictor, source, job)
-    answered, refused = _answer_file(predictor, source, target, job, chunk, sampling)
+    known = declared_languages(predictor.artifact) if predictor.artifact else {}
+    door = Door(PromptGuard(settings), known, f'model {predictor.name}')
+    warning = _check_language(door, source, job)
+    answered, refused = _answer_file(predictor, source, target, job, chunk, sampling, door)
     seconds = round(time.monotonic() - started, 3)
     answer = dict(rows=answered, rejected=refused, seconds=seconds, output=str(target))
     return answer | (dict(warning=warning) if warning else {})

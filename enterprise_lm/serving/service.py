@@ -16,7 +16,7 @@ from ..release.registry import model_names
 from . import schemas
 from .http import JsonRoute, error_answers, install_errors
 from .pool import Pool, Workers
-from .prompts import PromptGuard
+from .prompts import PromptGuard, RefusedPrompt
 from .schemas import ApiError, request_schemas
 from .predictor import readable
 from .telemetry import Observed, Telemetry, describe_error
@@ -53,8 +53,17 @@ def _unblank(texts:list[str], where):
         if is_blank(text): raise ApiError(422, 'invalid_request', f'{where(number)} is blank', where(number))
 
 # %% ../../nbs/70_serving/50_service.ipynb #59eb3a5e
-def _classify_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
+def _guarded(pool:Pool):
+    "What makes texts such that the policy allows them; None when it lets everything pass."
     guard = PromptGuard(pool.settings)
+    def guarded(texts:list[str])->list[str]:
+        try: return guard(texts)
+        except RefusedPrompt as error: raise ApiError(422, 'personal_data', str(error)) from None
+    return guarded if guard.named else None
+
+# %% ../../nbs/70_serving/50_service.ipynb #ea8d43cf
+def _classify_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
+    guard = _guarded(pool) or list
     async def classify(body):
         texts = body.texts if body.texts is not None else [body.text]
         _unblank(texts, lambda number: 'text' if body.texts is None else f'texts[{number}]')
@@ -117,10 +126,10 @@ _events_answer = {200: dict(
     content={'text/event-stream': dict(schema=dict(type='object', required=['data'], properties=dict(data=_data)))})}
 
 def _completion_route(app:FastAPI, pool:Pool, workers:Workers, telemetry:Telemetry, Body):
-    guard = PromptGuard(pool.settings)
+    guard = _guarded(pool)
     async def completions(body):
         predictor = pool.get(body.model, 'generate')
-        if guard.detector: body = body.model_copy(update=dict(prompt=(await workers.run(guard, [body.prompt]))[0]))
+        if guard: body = body.model_copy(update=dict(prompt=(await workers.run(guard, [body.prompt]))[0]))
         head = dict(id=f'cmpl-{uuid.uuid4().hex[:24]}', object='text_completion', created=int(time.time()),
                     model=predictor.name, version=predictor.version)
         telemetry.items.labels(predictor.name, predictor.version).inc(body.n)
@@ -191,16 +200,10 @@ def _bind(host:str, port:int)->socket.socket:
                         "port, or stop what uses it") from None
 
 # %% ../../nbs/70_serving/50_service.ipynb #510d8dc7
-def _announce(address:str, pool:Pool, tell):
+def _announce(address:str, pool:Pool, server, tell):
     "Wait until the service answers and its models are loaded, then tell the address."
-    from urllib.request import urlopen
-    while not pool.stopped.is_set():
-        try:
-            with urlopen(f'{address}/healthz', timeout=5) as answer: alive = answer.status == 200
-            if alive and pool.settled: break
-        except OSError: pass
-        time.sleep(.05)
-    else: return
+    while not (server.started and pool.settled):
+        if server.should_exit or pool.stopped.wait(.05): return
     served = ', '.join(f'{n} version {v}'
                        for n, v in pool.versions.items()) or 'no model yet; it is picked up once one is released'
     tell(f'{address} answers: {served}')
@@ -251,6 +254,7 @@ def serve(
     listening = _bind(host, port)
     app = make_app(settings=settings, names=names, **options)
     address = _address(host, listening.getsockname()[1])
-    threading.Thread(target=_announce, args=(address, app.state.pool, tell), daemon=True).start()
+    server = _server(app)
+    threading.Thread(target=_announce, args=(address, app.state.pool, server, tell), daemon=True).start()
     _log_to_stderr()
-    with listening: _server(app).run(sockets=[listening])
+    with listening: server.run(sockets=[listening])
