@@ -13,7 +13,7 @@ from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
 from .core.errors import UserError
-from .data_commands import CorpusName, named_corpus, named_source
+from .data_commands import Columns, CorpusName, Encoding, Format, Text, named_corpus, named_source
 
 # %% ../nbs/98_people_commands.ipynb #45f33d5f
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -23,11 +23,15 @@ commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_except
 concepts = typer.Typer(no_args_is_help=True,
                        help='Terms of a field in two languages: build, query, edit, import and export a SKOS library.')
 commands.add_typer(concepts, name='concepts')
-LibraryName = Annotated[str, typer.Argument(help='A library.')]
+LibraryName = Annotated[str, typer.Argument(help='A library: name, name@version or name@digest.')]
 
 def _show_terms(answer:dict):
-    print(f"{answer['name']}@{answer['version']}: {answer['concepts']} concepts, {answer['edits']} edits")
-    if answer.get('terms'): show_table(answer['terms'])
+    print(f"{answer['name']}@{answer['version']}, version {answer['number']}: {answer['concepts']} concepts, "
+          f"{answer['edits']} edits")
+    if terms := answer.get('terms'):
+        print(f"{len(terms)} of the {answer['concepts']}, foremost terms, by mentions; "
+              f"`elm concepts query {answer['name']}` lists more\n")
+        show_table(terms)
     for note in answer.get('notes', ())[:20]: print(note)
 
 # %% ../nbs/98_people_commands.ipynb #66f8413e
@@ -38,24 +42,65 @@ def concepts_build(
     output:Annotated[str, typer.Option('--output', '-o',
                                        help='Name of the library; a library of that name is extended.')],
     minimum:Annotated[int, typer.Option(help='Times a term must occur.')]=3,
-    limit:Annotated[int, typer.Option(help='Terms that are proposed at the most.')]=300,
+    limit:Annotated[int, typer.Option(help='Terms that are proposed at the most, in each language.')]=300,
+    part:Annotated[str, typer.Option(help='What the source is called in the library, where it replaces what it said '
+                                          'before; its own name without it.')]='',
+    text:Text='', encoding:Encoding='auto', columns:Columns='', format:Format='',
     json_:Json=False,
 ):
     "Propose concepts from a corpus; what people edited stays."
     from enterprise_lm.data.concept_library import concepts_build as build
-    return build(named_source(corpus), output, minimum, limit), _show_terms
+    how = dict(text=text, encoding=encoding if encoding != 'auto' else '', columns=columns, format=format)
+    return build(named_source(corpus), output, minimum, limit, part, **how), _show_terms
 
 # %% ../nbs/98_people_commands.ipynb #99ff6d4c
-def _show_found(answer:dict):
-    "Print what a query answers: a table of concepts, or one concept line by line."
-    def said(value):
-        labelled = value and isinstance(value, list) and isinstance(value[0], dict) and 'label' in value[0]
-        return '; '.join(v['label'] for v in value) if labelled else json.dumps(value, ensure_ascii=False)
-    rows = answer.get('mentions', answer.get('found'))
-    if rows is None: rows = [dict(what=k, value=said(v)) for k, v in answer.items() if v]
-    show_table(rows, '' if rows else 'concepts')
+def _two(row:dict)->dict:
+    "The labels of a concept, English first, other languages behind."
+    preferred = dict(row['preferred'])
+    named = {'English': preferred.pop('en', ''), 'Chinese': preferred.pop('zh', '')}
+    return named | ({'others': ', '.join(f'{l}: {label}' for l, label in preferred.items())} if preferred else {})
 
-# %% ../nbs/98_people_commands.ipynb #195c00de
+def _told(row:dict)->dict:
+    "What a table says of a concept."
+    from enterprise_lm.core.text import shorten
+    return _two(row) | dict(kind=row['kind'], count=row['count'], broader=', '.join(row['broader']),
+                            example=shorten(row['example'], 48))
+
+def _aligned(rows:list)->list:
+    "Rows with the same cells in each."
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return [{name: row.get(name, '') for name in names} for row in rows]
+
+def _show_places(mentions:list):
+    "Print which concepts a text mentions and where, in characters."
+    rows = [dict(place=f"{m['start']}–{m['end']}", written=m['text']) | _told(m) for m in mentions]
+    show_table([{k: v for k, v in row.items() if k != 'example'} for row in _aligned(rows)], '' if rows else 'concepts')
+
+# %% ../nbs/98_people_commands.ipynb #acf39972
+def _many(by_language:dict)->str: return '; '.join(f"{l}: {', '.join(t)}" for l, t in sorted(by_language.items()))
+
+def _show_concept(answer:dict):
+    "Print one concept: its labels, what it means, what stands around it, and sentences it was met in."
+    print(' · '.join(v for v in _two(answer).values() if v))
+    told = dict(kind=answer.get('kind', 'word'), status=answer.get('status', 'candidate'),
+                mentions=f"{answer.get('count', 0):,}", synonyms=_many(answer.get('synonyms', {})),
+                found_by=_many(answer.get('hidden', {})), id=answer['id'])
+    told |= {f'definition, {l}': text for l, text in answer.get('definition', {}).items()}
+    told |= {n['kind']: n['text'] for n in answer.get('notes', ())}
+    told |= {side: ', '.join(c['label'] for c in answer[side]) for side in ('broader', 'narrower', 'related')}
+    for name, value in told.items():
+        if value: print(f"  {name.replace('_', ' ')}: {value}")
+    for e in answer.get('examples', ()): print(f"  “{e['text']}” ({e.get('source', '')})")
+
+def _show_found(answer:dict):
+    "Print what a query answers."
+    if 'mentions' in answer: return _show_places(answer['mentions'])
+    if 'found' not in answer: return _show_concept(answer)
+    found = answer['found']
+    show_table(_aligned([_told(f) for f in found]), '' if found else 'concepts')
+    if len(found) < answer['all']: print(f"\n{len(found)} of {answer['all']:,}; --limit shows more")
+
+# %% ../nbs/98_people_commands.ipynb #e41b907c
 @concepts.command('query')
 @answered
 def concepts_query(
@@ -64,11 +109,12 @@ def concepts_query(
     depth:Annotated[int, typer.Option(help='Steps down to narrower concepts.')]=1,
     text:Annotated[str, typer.Option(help='Which concepts does this text mention?')]='',
     prefix:Annotated[str, typer.Option(help='Which terms begin like this?')]='',
+    limit:Annotated[int, typer.Option(min=1, help='Concepts that are listed at the most.')]=20,
     json_:Json=False,
 ):
     "Look a term up, with what is broader, narrower and related."
     from enterprise_lm.data.concept_library import concepts_query as query
-    return query(name, term, depth, text, prefix), _show_found
+    return query(name, term, depth, text, prefix, limit), _show_found
 
 # %% ../nbs/98_people_commands.ipynb #f9211b9b
 @concepts.command('edit')
@@ -82,12 +128,15 @@ def concepts_edit(
     relation:Annotated[str, typer.Option(help='Of a link: broader, narrower or related.')]='broader',
     language:Annotated[str, typer.Option(help='Of a label or definition.')]='en',
     kind:Annotated[str, typer.Option(help='Of a new concept.')]='word',
-    who:Annotated[str, typer.Option(help='Who edits.')]='', why:Annotated[str, typer.Option(help='The reason.')]='',
+    hidden:Annotated[bool, typer.Option('--hidden', help='Of a label: a slip or old spelling, to be found by and '
+                                                         'mended, never shown.')]=False,
+    who:Annotated[str, typer.Option(help='Who edits; written beside the edit.')]=...,
+    why:Annotated[str, typer.Option(help='The reason.')]='',
     json_:Json=False,
 ):
     "Change one concept; noted at once, and never lost by a later build."
     from enterprise_lm.data.concept_library import concepts_edit as edit
-    done = edit(name, action, term, other, relation, language, kind, who, why)
+    done = edit(name, action, term, other, relation, language, kind, hidden, who, why)
     return done, lambda a: print(f"{a['action']} {a['term']}: noted in {a['name']}")
 
 # %% ../nbs/98_people_commands.ipynb #30cd9993
