@@ -125,7 +125,10 @@ def answered(
             try: answer, show = command(*args, **kwargs | (dict(json_=out) if out else {}))
             except (Exception, KeyboardInterrupt, Terminated) as error: fail(error, out, spellings(command))
             if answer is None: return
+            if answer.get('warnings'):
+                answer = answer | dict(warnings=[as_typed(warning, spellings(command)) for warning in answer['warnings']])
             write_answer(out, answer) if out else show(answer)
+            for warning in answer.get('warnings', ()): say(f'warning: {warning}')
             if answer.get('ok') is False: raise typer.Exit(1)
         if not kwargs.get('json_'): return work(None)
         with only_answers() as out: work(out)
