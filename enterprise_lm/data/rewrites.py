@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from random import Random
 from ..core.errors import UserError, WorkError
+from ..core.text import language
 from .edits import check_rate, how_many, is_negation, like, open_spans, protected_parts, put_in
 from .words import Segmenter
 
@@ -105,19 +106,30 @@ def _fits(word:str, old:str)->bool:
     "Whether `word` may stand for `old`: another word of the same script, and no negation."
     return word.lower() != old.lower() and word.isascii() == old.isascii() and not is_negation(word)
 
+# %% ../../nbs/10_data/84_rewrites.ipynb #4b3cd929
+_by_script = ('zh', 'ja', 'ko')
+
+def _route(text:str, source:str, target:str)->tuple[str, str]|None:
+    "From which language into which a text goes first; None when it is in neither."
+    told = language(text)
+    def fits(name:str)->bool: return told == name if name in _by_script else told not in _by_script
+    if fits(source): return source, target
+    return (target, source) if fits(target) else None
+
 # %% ../../nbs/10_data/84_rewrites.ipynb #f110d892
 @dataclass(frozen=True)
 class BackTranslate:
     "Translates a text into another language and back; there is nothing random in it."
     translate:object      # (texts, source, target) -> texts
-    source:str = 'en'     # language of the texts
-    target:str = 'zh'     # language in between
+    source:str = 'en'     # one language
+    target:str = 'zh'     # the other: texts of either go through the other one
     rate:float = 1.       # not used: a text is rewritten as a whole
     name = 'back_translation'
 
     def __call__(self, text:str, random:Random=None)->str:
-        there = self.translate([text], self.source, self.target)
-        back = self.translate(there, self.target, self.source)
+        if not (route := _route(text, self.source, self.target)): return text
+        there = self.translate([text], *route)
+        back = self.translate(there, *route[::-1])
         if len(back) != 1 or not isinstance(back[0], str):
             raise WorkError(f"the translator answered {len(back)} texts for one: "
                             "it has to return one text for each, in order")
