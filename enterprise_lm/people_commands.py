@@ -64,7 +64,7 @@ def _told(row:dict)->dict:
     "What a table says of a concept."
     from enterprise_lm.core.text import shorten
     return _two(row) | dict(kind=row['kind'], count=row['count'], broader=', '.join(row['broader']),
-                            example=shorten(row['example'], 48))
+                            example=shorten(row['example'], 40))
 
 def _aligned(rows:list)->list:
     "Rows with the same cells in each."
