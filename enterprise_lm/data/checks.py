@@ -61,8 +61,8 @@ def check_kept(
     for side, rows in kept.items():
         if rows: continue
         named = ', '.join(files[side][:5]) + f' and {len(files[side]) - 5} more' * (len(files[side]) > 5)
-        raise UserError(f"no text is left for {side} in {named}{f': {lost}' if lost else ''}; mend the rows, or choose a "
-                        f"milder preparation=")
+        raise UserError(f"no text is left for {side} in {named}{f': {lost}' if lost else ''}; mend the rows, or choose "
+                        f"a milder preparation=")
 
 def check_rejected(
     rejected:int,  # rows, or files, that cannot be used
@@ -75,7 +75,8 @@ def check_rejected(
     "Raise `UserError` when too many rows or files cannot be used."
     first = f'; the first: {first}' if first else ''
     if rejected and strict:
-        raise UserError(f"{rejected:,} {what} cannot be used{first}; mend them, or leave out strict=True to set them aside")
+        raise UserError(f"{rejected:,} {what} cannot be used{first}; mend them, or leave out strict=True to set them "
+                        f"aside")
     if rejected > limit * total:
         need = math.ceil(100 * rejected / total) / 100
         raise UserError(f"{rejected:,} of {total:,} {what} cannot be used{first}; mend them, or allow more with "
