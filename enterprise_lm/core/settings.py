@@ -8,7 +8,8 @@ __all__ = ['Workspace', 'Tracking', 'Data', 'Privacy', 'Training', 'Evaluation',
 
 # %% ../../nbs/00_core/20_settings.ipynb #3772ea06
 import os, re
-from configparser import ConfigParser, Error as ParseError
+from configparser import (ConfigParser, DuplicateOptionError, DuplicateSectionError, Error as ParseError,
+                          MissingSectionHeaderError)
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from fastcore.basics import patch
@@ -124,16 +125,27 @@ def find_workspace(
 )->Path: # the nearest folder at or above `start` that holds settings.ini, else `start` itself
     "Return the workspace's folder."
     start = Path(start or '.').resolve()
-    return next((folder for folder in (start, *start.parents) if (folder/'settings.ini').is_file()), start)
+    return next((folder for folder in (start, *start.parents) if (folder/'settings.ini').exists()), start)
 
 # %% ../../nbs/00_core/20_settings.ipynb #1a389de2
+def _mend(error)->str:
+    "What to do about a settings file that cannot be read; quotes nothing of it, since it may hold a password."
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text (byte {error.start + 1:,}): save it as UTF-8"
+    if isinstance(error, OSError): return f'cannot be read ({error.strerror}): give a text file you may read'
+    line = getattr(error, 'lineno', None) or next((n for n, _ in getattr(error, 'errors', ())), 1)
+    if isinstance(error, MissingSectionHeaderError):
+        return f"has no section above line {line}: write one such as [workspace] there"
+    if isinstance(error, (DuplicateOptionError, DuplicateSectionError)):
+        return f"says in line {line} what it has said before: keep one of the two"
+    return f"cannot be understood at line {line}: write key = value there"
+
 def _read_file(path:Path)->dict:
     "`{(section, key): value}` of a settings.ini."
-    if not path.is_file(): return {}
+    if not path.exists(): return {}
     parser = ConfigParser(interpolation=None)
     try: parser.read_string(path.read_text(encoding='utf-8-sig'), source=str(path))
-    except (ParseError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a settings file: {' '.join(str(error).split())}") from None
+    except (ParseError, UnicodeDecodeError, OSError) as error: raise UserError(f'{path} {_mend(error)}') from None
     return {(s, k): v for s in parser.sections() for k, v in parser[s].items()}
 
 # %% ../../nbs/00_core/20_settings.ipynb #85abeb0d
