@@ -129,6 +129,20 @@ class Artifact:
         made = ', '.join(f"{p['kind']} {p['name']}@{p['digest'][:12]}" for p in self.parents) or 'nothing before it'
         return f'<b>{self.kind}</b> {self.name}@{self.short}: {len(self.files)} files, from {made}'
 
+# %% ../../nbs/00_core/30_artifact.ipynb #9d9c5ded
+_needed = {'kind', 'name', 'digest', 'parents', 'parameters', 'files', 'time'}
+
+def _read_manifest(folder:Path)->dict:
+    "The manifest in `folder`; raises `UserError` when it cannot be read."
+    try:
+        manifest = json.loads((folder/'manifest.json').read_text(encoding='utf-8'))
+        if _needed <= set(manifest): return manifest
+        why = 'it lacks ' + ', '.join(sorted(_needed - set(manifest)))
+    except OSError as error: why = error.strerror
+    except (ValueError, TypeError): why = 'it is no JSON object'
+    raise UserError(f"{folder/'manifest.json'} is damaged ({why}): put the folder {folder.name} back from a copy, or "
+                    "remove it and make it again")
+
 # %% ../../nbs/00_core/30_artifact.ipynb #a240723d
 def load(
     path,              # an artifact's folder, or an Artifact
@@ -143,7 +157,7 @@ def load(
     if problems:
         raise UserError(f"{path} was changed since it was sealed ({'; '.join(problems[:3])}): "
                         "take a copy that verifies, or make it again")
-    manifest = json.loads((path/'manifest.json').read_text(encoding='utf-8'))
+    manifest = _read_manifest(path)
     if kind and manifest['kind'] != kind:
         raise UserError(f"{path} is a {manifest['kind']}, and a {kind} is needed here")
     return Artifact(path.resolve(), manifest)
@@ -242,8 +256,13 @@ def find(
 def list_artifacts(
     kind:str='*', # the kind wanted, or '*' for all
     root=None,    # folder of artifacts; the workspace's when None
+    damaged:list|None=None, # gets the error of each that cannot be read; without it the first is raised
 )->list[Artifact]: # newest first
-    "Return the artifacts below `root`, unverified."
-    root = Path(root or get_settings().folder('artifacts'))
-    found = (load(p.parent, verify=False) for p in root.glob(f'{kind}/[!.]*/manifest.json'))
+    "Return the artifacts below `root`, unverified; raises `UserError` for a damaged manifest."
+    root, found = Path(root or get_settings().folder('artifacts')), []
+    for path in sorted(root.glob(f'{kind}/[!.]*/manifest.json')):
+        try: found.append(load(path.parent, verify=False))
+        except UserError as error:
+            if damaged is None: raise
+            damaged.append(error)
     return sorted(found, key=lambda a: a.manifest['time'], reverse=True)
