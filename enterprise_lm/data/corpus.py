@@ -176,7 +176,7 @@ def make_corpus(
     if not 0 < train < 1:
         raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
     limit = data.rejected_limit if rejected_limit is None else rejected_limit
-    if not 0 <= limit <= 1: raise UserError(f"rejected_limit={limit}: give a share of rows between 0 and 1, such as 0.1")
+    if not 0 <= limit <= 1: raise UserError(f"rejected_limit={limit}: give a share between 0 and 1, such as 0.1")
     if unlabelled not in ('keep', 'drop'): raise unknown('way', unlabelled, ('keep', 'drop'), 'unlabelled')
     root = root or settings.folder('artifacts')
     preparation, needed = pin(get_preparation(preparation, settings, **changes or {}), root, settings)
@@ -249,7 +249,8 @@ class Split:
     @cached_property
     def languages(self)->list[str]: return self._column('language')
     @cached_property
-    def labels(self)->list[str]|None: return self._column('label') if self.table['label'].null_count < len(self) or not len(self) else None
+    def labels(self)->list|None:
+        return None if len(self) and self.table['label'].null_count == len(self) else self._column('label')
 
 # %% ../../nbs/10_data/70_corpus.ipynb #f816bbb3
 @patch
