@@ -2921,6 +2921,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'enterprise_lm/data/refresh.py'),
                                             'enterprise_lm.data.refresh.merge': ( '10_data/refresh.html#merge',
                                                                                   'enterprise_lm/data/refresh.py'),
+                                            'enterprise_lm.data.refresh.names_corpus': ( '10_data/refresh.html#names_corpus',
+                                                                                         'enterprise_lm/data/refresh.py'),
                                             'enterprise_lm.data.refresh.refresh': ( '10_data/refresh.html#refresh',
                                                                                     'enterprise_lm/data/refresh.py')},
             'enterprise_lm.data.rewrites': { 'enterprise_lm.data.rewrites.BackTranslate': ( '10_data/rewrites.html#backtranslate',
