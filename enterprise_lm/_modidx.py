@@ -445,6 +445,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                              'enterprise_lm.core.settings.get_settings': ( '00_core/settings.html#get_settings',
                                                                                            'enterprise_lm/core/settings.py')},
             'enterprise_lm.core.store': { 'enterprise_lm.core.store._engine': ('00_core/store.html#_engine', 'enterprise_lm/core/store.py'),
+                                          'enterprise_lm.core.store._explain': ( '00_core/store.html#_explain',
+                                                                                 'enterprise_lm/core/store.py'),
                                           'enterprise_lm.core.store._prepare_sqlite': ( '00_core/store.html#_prepare_sqlite',
                                                                                         'enterprise_lm/core/store.py'),
                                           'enterprise_lm.core.store.create_tables': ( '00_core/store.html#create_tables',

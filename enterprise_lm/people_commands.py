@@ -31,7 +31,8 @@ def _show_terms(answer:dict):
     if terms := answer.get('terms'):
         print(f"{len(terms)} of the {answer['concepts']}, foremost terms, by mentions; "
               f"`elm concepts query {answer['name']}` lists more\n")
-        show_table(terms)
+        used = [name for name in terms[0] if name != 'status' and any(row[name] for row in terms)]
+        show_table([{dict(en='English', zh='Chinese').get(name, name): row[name] for name in used} for row in terms])
     for note in answer.get('notes', ())[:20]: print(note)
 
 # %% ../nbs/98_people_commands.ipynb #66f8413e
@@ -83,7 +84,7 @@ def _show_concept(answer:dict):
     "Print one concept: its labels, what it means, what stands around it, and sentences it was met in."
     print(' · '.join(v for v in _two(answer).values() if v))
     told = dict(kind=answer.get('kind', 'word'), status=answer.get('status', 'candidate'),
-                mentions=f"{answer.get('count', 0):,}", synonyms=_many(answer.get('synonyms', {})),
+                mentions=f"{answer.get('count', 0):,}", synonyms=', '.join(s for s in answer['synonyms'] if s not in answer['preferred'].values()),
                 found_by=_many(answer.get('hidden', {})), id=answer['id'])
     told |= {f'definition, {l}': text for l, text in answer.get('definition', {}).items()}
     told |= {n['kind']: n['text'] for n in answer.get('notes', ())}
