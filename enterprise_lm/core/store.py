@@ -7,8 +7,19 @@ __all__ = ['engine', 'table_metadata', 'table', 'create_tables']
 
 # %% ../../nbs/00_core/50_store.ipynb #401ba3c5
 from functools import lru_cache
-from .errors import UserError
+from .errors import UserError, WorkError
 from .settings import get_settings
+
+# %% ../../nbs/00_core/50_store.ipynb #fc3344a7
+def _explain(context):
+    "Raise a sentence where a driver cannot reach or read the database (SQLAlchemy's event `handle_error`)."
+    error, url = context.original_exception, context.engine.url
+    is_file = url.get_backend_name() == 'sqlite'
+    if context.connection is not None and 'malformed' not in str(error): return
+    mend = ('put it back from a copy, or move it away, and with it the votes and labels it holds' if is_file else
+            'start or mend it, or name another in [workspace] database')
+    place = url.database if is_file else url.render_as_string(hide_password=True)
+    raise WorkError(f"the database {place} cannot be used ({str(error).strip().splitlines()[0]}): {mend}") from None
 
 # %% ../../nbs/00_core/50_store.ipynb #91ab075a
 def _prepare_sqlite(connection, record):
@@ -26,6 +37,7 @@ def _engine(url:str):
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise UserError(f"[workspace] database is no URL that can be used ({type(error).__name__}): "
                         "write e.g. postgresql+psycopg://user@host/name, or leave it empty for SQLite") from None
+    event.listen(made, 'handle_error', _explain)
     if made.dialect.name == 'sqlite': event.listen(made, 'connect', _prepare_sqlite)
     return made
 
@@ -33,7 +45,9 @@ def _engine(url:str):
 def engine(
     settings=None, # Settings; those of the working folder when None
 ): # the SQLAlchemy engine of the workspace's database, one per URL and process
-    "Return the workspace's engine; raises `UserError` when the URL cannot be used."
+    """Return the workspace's engine; raises `UserError` when the URL cannot be used.
+
+    Connecting raises `WorkError` when nothing answers there, or the file is no database."""
     return _engine((settings or get_settings()).database_url)
 
 # %% ../../nbs/00_core/50_store.ipynb #bebe6d48
