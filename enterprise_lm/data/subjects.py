@@ -21,11 +21,12 @@ def _make_key(path:Path):
     "Write a new key to `path` unless there is one; only its owner may read it."
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'.{path.name}.{os.getpid()}.{secrets.token_hex(4)}')
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w') as file:
-        file.write(secrets.token_hex(32) + '\n'); file.flush(); os.fsync(file.fileno())
-    try: os.link(draft, path)
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'w') as file:
+            file.write(secrets.token_hex(32) + '\n'); file.flush(); os.fsync(file.fileno())
+        os.link(draft, path)
     except FileExistsError: pass
-    finally: draft.unlink()
+    finally: draft.unlink(missing_ok=True)
 
 # %% ../../nbs/10_data/09_subjects.ipynb #f4bc8834
 def _read_key(path:Path, what:str)->str:
@@ -43,6 +44,8 @@ def key(
     Raises `UserError` when the place that `[privacy] key` names holds none."""
     settings = settings or get_settings()
     kind, _, place = settings.privacy.key.partition(':')
+    if kind in ('env', 'file') and not place.strip():
+        raise UserError(f"[privacy] key is `{kind}:` and names no place: write env:NAME or file:PATH in settings.ini")
     if kind == 'env': found = os.environ.get(place, '').strip()
     elif kind == 'file': found = _read_key(settings.root/Path(place).expanduser(), f'the file {place}')
     elif kind:
