@@ -14,7 +14,7 @@ _exit_codes = 'Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 130 
 def application(): # a typer.Typer
     "Return all commands under one name."
     import typer
-    from enterprise_lm import data_commands, file_commands, sample_commands, people_commands
+    from enterprise_lm import data_commands, file_commands, people_commands, sample_commands
     from enterprise_lm import run_commands, service_commands, workspace_commands
     from enterprise_lm.console import Version
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -22,7 +22,8 @@ def application(): # a typer.Typer
                       help='From raw text to a governed, monitored language model in production.')
     @app.callback()
     def elm(version:Version=False): pass
-    for room in (run_commands, workspace_commands, service_commands, data_commands, file_commands, sample_commands, people_commands):
+    for room in (run_commands, workspace_commands, service_commands, data_commands, file_commands, sample_commands,
+                 people_commands):
         app.add_typer(room.commands)
     return app
 
