@@ -12,6 +12,15 @@ floors = dict(core='Core', data='Data', models='Models', tasks='Tasks', training
               serving='Serving', pipelines='Pipelines', review='Review', app='Application')
 
 
+sections = {'Data': {0: 'Collect', 12: 'Personal data', 16: 'Names', 20: 'Protect', 30: 'Clean', 40: 'Split and duplicates', 49: 'Judge',
+                     61: 'Concepts', 65: 'Corpora', 73: 'Words and features', 80: 'Augment', 87: 'Concepts from text', 90: 'Labels'}}
+style = """.jp-InputPrompt, .jp-OutputPrompt {display: none !important}
+.jupyter-wrapper pre, .md-typeset pre > code {white-space: pre; overflow-x: auto; word-break: normal; overflow-wrap: normal}
+.jupyter-wrapper table td, .jupyter-wrapper table th {word-break: normal; overflow-wrap: break-word; text-align: left}
+.jupyter-wrapper .jp-RenderedHTMLCommon table {display: block; overflow-x: auto; max-width: 100%}
+"""
+
+
 def text_of(source): return source if isinstance(source, str) else ''.join(source)
 
 
@@ -50,8 +59,27 @@ def normalise(notebook:dict)->dict:
             kept |= dict(outputs=cell.get('outputs', []), execution_count=None)
             kept['metadata'] = dict(tags=['hide-input']) if silent else {}
             kept['source'] = re.sub(r'^\s*#\|.*\n?', '', source, flags=re.M)
+            kept['outputs'] = json.loads(json.dumps(kept['outputs']).replace('__main__.', ''))
         cells.append(kept)
     return dict(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')), nbformat=4, nbformat_minor=5)
+
+
+def linked(source:str)->str:
+    "Links as the site has them: notebooks and papers of the project are pages."
+    source = re.sub(r'\]\((?:nbs/)?([^():]+)\.ipynb(#[^)]*)?\)', r'](\1.html\2)', source)
+    return re.sub(r'\]\(\.\./([A-Z]+)\.md\)', r'](\1.html)', source).replace('](../docs/', '](docs/')
+
+
+def placed(floor:str, entries:list)->list:
+    "The pages of a floor, under the sections it has; benchmarks come last."
+    starts, found = sections.get(floor, {}), {}
+    for entry in entries:
+        name = Path(*entry.values()).name
+        number = int(name[:2]) if name[:2].isdigit() else 0
+        section = 'Benchmarks' if 'benchmark' in name else max((n for n in starts if n <= number), default=None)
+        found.setdefault(starts.get(section, section), []).append(entry)
+    last = found.pop('Benchmarks', [])
+    return [*found.pop(None, []), *({name: pages} for name, pages in found.items()), *([{'Benchmarks': last}] if last else [])]
 
 
 def pages(source:Path, target:Path)->list:
@@ -62,12 +90,20 @@ def pages(source:Path, target:Path)->list:
         page = target/relative
         page.parent.mkdir(parents=True, exist_ok=True)
         made = normalise(json.loads(path.read_text(encoding='utf-8')))
+        for cell in made['cells']:
+            if cell['cell_type'] == 'markdown': cell['source'] = linked(cell['source'])
         page.write_text(json.dumps(made, ensure_ascii=False), encoding='utf-8')
         title = next((re.match(r'#\s+(.+)', c['source'])[1] for c in made['cells'] if c['source'].startswith('# ')), path.stem)
         floor = re.sub(r'^\d+_', '', relative.parts[0]) if len(relative.parts) > 1 else ''
         nav.setdefault(floor, []).append({title: relative.as_posix()})
-    home = sorted(nav.pop('', []), key=lambda entry: 'index.ipynb' not in entry.values())
-    return [home[0], {'Use': home[1:]}] + [{floors.get(floor, floor.capitalize()): entries} for floor, entries in nav.items()]
+    files = {name: entry for entry in nav.pop('', []) for name in entry.values()}
+    commands = [files.pop(name) for name in sorted(files, reverse=True) if re.match('9[89]_', name)]
+    house = [files.pop(name) for name in sorted(files) if name[0].isdigit()]
+    papers = [{path.stem.capitalize(): path.name} for path in sorted(root.glob('[A-Z]*.md')) if path.stem != 'README']
+    for entry in papers: shutil.copy(root/Path(*entry.values()), target)
+    home = [files.pop('index.ipynb'), {'Use': [*files.values(), *papers]}, {'Commands': commands}]
+    rooms = [{floors.get(floor, floor.capitalize()): placed(floors.get(floor, floor), entries)} for floor, entries in nav.items()]
+    return [*home, *rooms, {'Around a run': house}]
 
 
 diagrams = re.compile(r'<script type="module">(?:(?!</script>).)*?\.jp-Mermaid.*?</script>', re.S)
@@ -81,11 +117,12 @@ def site():
     for folder in ('_proc', '_docs', 'site'): shutil.rmtree(root/folder, ignore_errors=True)
     processed = Path(proc_nbs(root/'nbs', n_workers=2, force=True))
     nav = pages(processed, root/'_docs'/'pages')
+    (root/'_docs/pages/style.css').write_text(style, encoding='utf-8')
     for extra in ('docs/app.png',):
         if (root/extra).exists():
             (root/'_docs/pages/docs').mkdir(parents=True, exist_ok=True)
             shutil.copy(root/extra, root/'_docs/pages/docs')
-    settings = dict(site_name='enterprise_lm', docs_dir=str(root/'_docs/pages'), site_dir=str(root/'site'), nav=nav, use_directory_urls=False,
+    settings = dict(site_name='enterprise_lm', docs_dir=str(root/'_docs/pages'), site_dir=str(root/'site'), nav=nav, use_directory_urls=False, extra_css=['style.css'],
                     theme=dict(name='material', font=False, features=['navigation.tabs', 'navigation.indexes', 'search.highlight', 'toc.follow'],
                                palette=dict(primary='indigo')),
                     plugins=['search', {'mkdocs-jupyter': dict(execute=False, include_source=False, include_requirejs=False, remove_tag_config=dict(remove_input_tags=['hide-input']))}],

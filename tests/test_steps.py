@@ -121,6 +121,14 @@ def test_redact(workspace):
     assert 'thornberrynash' not in workspace.executed.read_text(encoding='utf-8')
 
 
+def test_draw_rows_and_count_vocabulary(workspace, corpora):
+    data = some_support(workspace.root/'all.jsonl', 40)
+    drawn = workspace.twice('draw_rows', data=data, size=8, by='language', format='csv')['sample']
+    assert len(drawn.file('sample.csv').read_text(encoding='utf-8').splitlines()) == 9
+    made = workspace.twice('count_vocabulary', corpus=corpora[0].path)['vocabulary']
+    assert made.json('unknown.json')['test']['rate'] > 0 and '\t' in made.file('words.txt').read_text(encoding='utf-8')
+
+
 def test_remove_duplicates_and_convert(workspace):
     data = some_support(workspace.root/'twice.jsonl', 40)
     kept = workspace.twice('remove_duplicates', data=data, format='csv')['deduplicated']
