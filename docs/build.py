@@ -15,7 +15,8 @@ floors = dict(core='Core', data='Data', models='Models', tasks='Tasks', training
 sections = {'Data': {0: 'Collect', 12: 'Personal data', 16: 'Names', 20: 'Protect', 30: 'Clean', 40: 'Split and duplicates', 49: 'Judge',
                      61: 'Concepts', 65: 'Corpora', 73: 'Words and features', 80: 'Augment', 87: 'Concepts from text', 90: 'Labels'}}
 style = """.jp-InputPrompt, .jp-OutputPrompt {display: none !important}
-.jupyter-wrapper pre, .md-typeset pre > code {white-space: pre; overflow-x: auto; word-break: normal; overflow-wrap: normal}
+.md-grid {max-width: 76rem}
+.jupyter-wrapper pre, .md-typeset pre > code {white-space: pre !important; overflow-x: auto; word-break: normal !important; overflow-wrap: normal}
 .jupyter-wrapper table td, .jupyter-wrapper table th {word-break: normal; overflow-wrap: break-word; text-align: left}
 .jupyter-wrapper .jp-RenderedHTMLCommon table {display: block; overflow-x: auto; max-width: 100%}
 """
