@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['commands', 'concepts', 'LibraryName', 'labels', 'concepts_build', 'concepts_query', 'concepts_edit',
-           'concepts_export', 'concepts_import', 'labels_export', 'subject']
+           'concepts_export', 'concepts_import', 'labels_export', 'profile', 'subject']
 
 # %% ../nbs/98_people_commands.ipynb #68feb381
 import json
@@ -201,6 +201,25 @@ def _show_subject(answer:dict):
               f"names replaced: {_counted(answer['renamed']) or 'none'}; "
               f"{answer['searched_bytes']:,} bytes searched, {left}\ncertificate: {answer['certificate']}")
     else: show_table(answer['holdings'], '' if answer['holdings'] else f"what holds {answer['subject']}")
+
+# %% ../nbs/98_people_commands.ipynb #ff02c51e
+def _show_profile(answer:dict):
+    left = ', '.join(f'{n:,} {what}' for what, n in answer['left_out'].items()) or 'none'
+    print(f"{answer['name']}@{answer['digest'][:12]}: {answer['subjects']:,} people, {answer['rows']:,} texts, "
+          f"{answer['interactions']:,} interactions; rows left out: {left}\n{answer['path']}")
+
+@commands.command()
+@answered
+def profile(
+    source:Annotated[list[str], typer.Argument(metavar='CORPUS...',
+                                               help='Corpora, or whatever `elm prepare` reads; logs of interactions too.')],
+    output:Annotated[str, typer.Option('--output', '-o', help='Name of the profile.')],
+    encoding:Encoding='utf-8', json_:Json=False,
+):
+    "Count what is known of each person who agreed: texts, labels, languages, times and interactions."
+    from enterprise_lm.data.profiles import build_profiles
+    made = build_profiles([named_source(s) for s in source], output, encoding)
+    return dict(name=made.name, digest=made.digest, path=str(made.path)) | made.json('profile.json'), _show_profile
 
 # %% ../nbs/98_people_commands.ipynb #09dfc97e
 def _check_plan(path:Path):
