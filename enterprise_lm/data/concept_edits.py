@@ -6,7 +6,7 @@
 __all__ = ['append_edit', 'read_edits', 'actions', 'replay']
 
 # %% ../../nbs/10_data/64_concept_edits.ipynb #510a34f2
-import copy, json, os, time
+import copy, fcntl, json, os, time
 from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import canonical, data_digest
@@ -20,6 +20,17 @@ from .privacy import find_personal
 _all_ = ['actions', 'replay']  # those of concept_actions
 
 # %% ../../nbs/10_data/64_concept_edits.ipynb #7fefb666
+def _append(journal, line:bytes)->bool:
+    "Append a line under a lock; False when another file has taken the journal's name meanwhile."
+    with open(journal, 'ab+') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not os.path.exists(journal) or not os.path.samestat(os.fstat(file.fileno()), os.stat(journal)): return False
+        torn = file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b'\n'
+        os.write(file.fileno(), b'\n' * bool(torn) + line)
+        os.fsync(file.fileno())
+    return True
+
+# %% ../../nbs/10_data/64_concept_edits.ipynb #68ccfe99
 def append_edit(
     journal,     # a file; made when it is not there
     record:dict, # an edit
@@ -27,10 +38,7 @@ def append_edit(
     "Append an edit to a journal, in one write; several processes may do so at once."
     try:
         Path(journal).parent.mkdir(parents=True, exist_ok=True)
-        with open(journal, 'ab+') as file:
-            torn = file.seek(0, 2) and (file.seek(-1, 2), file.read(1))[1] != b'\n'
-            os.write(file.fileno(), b'\n' * bool(torn) + canonical(record) + b'\n')
-            os.fsync(file.fileno())
+        while not _append(journal, canonical(record) + b'\n'): pass
     except OSError as error:
         said = f'the edit could not be noted in {journal}: {error.strerror}'
         raise WorkError(f'{said}; make room or rights there and do it again') from None
