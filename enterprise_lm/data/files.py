@@ -7,13 +7,14 @@ __all__ = ['formats', 'text_formats', 'blank', 'longest_json', 'source_path', 'f
            'Record', 'txt_records', 'jsonl_records', 'json_records', 'csv_records', 'records']
 
 # %% ../../nbs/10_data/00_files.ipynb #d4ec5454
-import csv, glob, gzip, json, re, zlib
+import csv, errno, glob, gzip, json, re, stat, zlib
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.text import is_blank
 from .encodings import OddLine, find_encoding, longest_line, open_bytes, text_lines, _bad_bytes, _check_text
+from .exact_json import Twice, parse_json
 
 # %% ../../nbs/10_data/00_files.ipynb #a22a71ac
 formats = ('csv', 'tsv', 'jsonl', 'json', 'parquet', 'txt', 'md', 'html', 'mbox', 'eml')
@@ -52,6 +53,19 @@ def source_path(
                         f"({getattr(error, 'strerror', None) or error}): give the path of a file") from None
     return path
 
+# %% ../../nbs/10_data/00_files.ipynb #1f9ca27c
+def _other_kind(path:Path)->str:
+    "What stands at a path that is no file and no folder; '' when nothing does."
+    try: mode = path.lstat().st_mode
+    except OSError: return ''
+    if stat.S_ISLNK(mode):
+        try: mode = path.stat().st_mode
+        except OSError as error:
+            return f"a symbolic link that leads to {'itself' if error.errno == errno.ELOOP else 'nothing'}"
+    if stat.S_ISFIFO(mode): return 'a pipe'
+    if stat.S_ISSOCK(mode): return 'a socket'
+    return 'a device' if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else ''
+
 # %% ../../nbs/10_data/00_files.ipynb #c88a12f0
 def find_files(
     source,        # a file, a folder or a pattern such as 'mail/*.jsonl'
@@ -68,6 +82,8 @@ def find_files(
         return found
     base = next(p for p in (path, *path.parents) if not glob.has_magic(str(p)))
     found = [Path(p) for p in sorted(glob.glob(str(path), recursive=True)) if Path(p).is_file()]
+    if not found and (other := _other_kind(path)):
+        raise UserError(f"{path} is {other}, and a file is needed: mend the link, or write what is behind it to a file first")
     if not found:
         raise UserError(f"there is no file, folder or pattern match at {path}: "
                         f"check the path (it is read from {Path.cwd()})")
@@ -120,14 +136,18 @@ def jsonl_records(path:Path, name:str, encoding:str='utf-8'):
     "Yield one `Record` for each line of a JSON-lines file."
     for row, line in enumerate(text_lines(path, name, encoding, each=True), 1):
         if isinstance(line, OddLine): yield Record(row, reason=line.reason, raw=line); continue
+        if row == 1: line = line.lstrip('\ufeff')
         if not line.strip(): yield Record(row, reason=blank); continue
-        try: values = json.loads(line)
+        try: values = parse_json(line)
         except json.JSONDecodeError as error:
             yield Record(row, reason=f'malformed JSON, column {error.colno}: {error.msg}', raw=line); continue
         except (ValueError, RecursionError):
             yield Record(row, reason='JSON too deep or a number too long', raw=line); continue
-        if isinstance(values, dict): yield Record(row, values)
+        if isinstance(values, Twice): yield Record(row, reason=_twice(values), raw=line)
+        elif isinstance(values, dict): yield Record(row, values)
         else: yield Record(row, reason='a JSON line must be an object, {"text": …}', raw=line)
+
+def _twice(values:Twice)->str: return f'a field stands twice in an object: `{values.name[:40]}`'
 
 # %% ../../nbs/10_data/00_files.ipynb #f8d9787d
 longest_json = 256_000_000  # bytes, unpacked
@@ -150,7 +170,7 @@ def json_records(path:Path, name:str, encoding:str='utf-8'):
     "Yield one `Record` for each element of the array in a JSON file, numbered from 1."
     mend = 'give an array of objects, [{"text": …}, …], or JSON lines in a .jsonl file'
     text = _json_text(path, name, encoding)
-    try: found = json.loads(text)
+    try: found = parse_json(text.lstrip('\ufeff'))
     except json.JSONDecodeError as error:
         raise UserError(f"{name}, line {error.lineno}, column {error.colno}: "
                         f"malformed JSON: {error.msg}; {mend}") from None
@@ -158,7 +178,8 @@ def json_records(path:Path, name:str, encoding:str='utf-8'):
         raise UserError(f"{name}: JSON too deep or a number too long; {mend}") from None
     if not isinstance(found, list): raise UserError(f"{name} holds no JSON array: {mend}")
     for row, values in enumerate(found, 1):
-        if isinstance(values, dict): yield Record(row, values)
+        if isinstance(values, Twice): yield Record(row, reason=_twice(values), raw=json.dumps(values.pairs))
+        elif isinstance(values, dict): yield Record(row, values)
         else:
             yield Record(row, reason='an element of a JSON array must be an object, {"text": …}',
                          raw=json.dumps(values))
@@ -181,6 +202,7 @@ def _cells(path:Path, name:str, encoding:str, delimiter:str, quotes:bool):
     csv.field_size_limit(2**31 - 1)  # process-wide; the library's own 131,072 characters are too few for articles
     lines, seen, start = text_lines(path, name, encoding, newline='' if quotes else None, each=True), [], 1
     first = next(lines, '')
+    if first.startswith('\ufeff'): first = first.lstrip('\ufeff')  # a second byte order mark
     def again(): yield first; yield from lines
     def open_quote():
         return UserError(f"{name}, line {start}: a quote is opened and never closed; close it or double it")
