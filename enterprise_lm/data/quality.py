@@ -133,8 +133,9 @@ def require_quality(
     if quality.passes(minimum): return quality
     weak = quality.weakest
     raise UserError(f"corpus {artifact.name} scores {quality.score:.2f} for quality, and {minimum:.2f} is asked for: "
-                    f"the weakest part is {weak.name} ({weak.sentence}); mend the corpus, or set [data] "
-                    f"minimum_quality lower")
+                    f"the weakest part is {weak.name} ({weak.sentence}); clean the text with `elm prepare DATA "
+                    f"--preparation standard --output NAME`, or take copies out with `elm dedupe`, and go on with "
+                    f"data=NAME; or set [data] minimum_quality lower")
 
 # %% ../../nbs/10_data/55_quality.ipynb #47bb99a8
 def _draw_grid(axes, grid:dict, steps:list):
