@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['commands', 'CorpusName', 'Sources', 'Input', 'Text', 'Label', 'Encoding', 'Columns', 'Format', 'TestFile',
-           'ValidationFile', 'Seed', 'Strict', 'Processes', 'prepare', 'named_corpus', 'known_corpus', 'named_source',
+           'ValidationFile', 'Seed', 'Strict', 'Processes', 'Engine', 'RejectedLimit', 'Share', 'OverlapLimit',
+           'MissingLimit', 'OutliersLimit', 'Cleaning', 'prepare', 'named_corpus', 'known_corpus', 'named_source',
            'inspect', 'diff', 'refresh', 'merge']
 
 # %% ../nbs/98_data_commands.ipynb #f22a11b6
 import re
+from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .console import Json, answered, show_table
@@ -23,7 +25,7 @@ Sources = Annotated[list[str], typer.Argument(help='Files, folders, patterns, sa
 Input = Annotated[str, typer.Argument(help='Whatever `elm prepare` reads.')]
 Text = Annotated[str, typer.Option(help='Column that holds the text; found by its usual names without it.')]
 Label = Annotated[str, typer.Option(help='Column that holds the label; found by its usual names without it.')]
-Encoding = Annotated[str, typer.Option(help='Encoding of text files, such as gb18030.')]
+Encoding = Annotated[str, typer.Option(help='Encoding of all text files, such as gb18030; auto tells it from each file.')]
 Columns = Annotated[str, typer.Option(help='Names of the columns of a file without a header, such as text,label.')]
 Format = Annotated[str, typer.Option(help='Format of the files when their endings do not say it.')]
 
@@ -33,6 +35,16 @@ ValidationFile = Annotated[str, typer.Option(help='A file that stays the validat
 Seed = Annotated[Optional[int], typer.Option(help='Decides the split; the setting without it.')]
 Strict = Annotated[bool, typer.Option(help='Stop at the first row that cannot be used or is held back too.')]
 Processes = Annotated[Optional[int], typer.Option(help='Processes at work; the result is the same for any number.')]
+Engine = Annotated[str, typer.Option(help='local or ray; the setting without it.')]
+RejectedLimit = Annotated[Optional[float], typer.Option(help='Share of rows, or of files, that may be unusable; more '
+                                                             'of them stop the command. The setting without it.')]
+Share = Optional[float]
+OverlapLimit = Annotated[Share, typer.Option(help='Share of training rows that may be held back too; as above.')]
+MissingLimit = Annotated[Share, typer.Option(help='Share of values that may be missing in a column; as above.')]
+OutliersLimit = Annotated[Share, typer.Option(help='Share of texts that may be far longer or shorter than the rest; '
+                                                   'as above.')]
+Cleaning = Annotated[str, typer.Option(help='Steps added to those of the preparation, such as numbers,case; a minus '
+                                            'before a step leaves it out.')]
 
 # %% ../nbs/98_data_commands.ipynb #642f08d0
 def _prepared(made)->dict:
@@ -42,6 +54,7 @@ def _prepared(made)->dict:
     corpus, quality = Corpus.load(made, verify=False), inspect(made)
     cleaned = made.json('cleaning.json')['steps'] if 'cleaning.json' in made.files else {}
     return dict(name=made.name, digest=made.digest, path=str(made.path), cleaned=cleaned,
+                rejected=corpus.info['rejected'],
                 rows={s: len(corpus[s]) for s in corpus.splits}, labels=len(corpus.labels),
                 funnel=made.json('funnel.json'), findings=corpus.findings, quality=round(quality.score, 3),
                 weakest=quality.weakest.sentence)
@@ -57,8 +70,20 @@ def _show_prepared(answer:dict):
     rows = ', '.join(f'{s} {n:,}' for s, n in answer['rows'].items())
     print(f"\n{answer['name']}@{answer['digest'][:12]}: {rows}; quality {answer['quality']:.2f}, weakest: "
           f"{answer['weakest']}\n{answer['path']}")
+    if answer.get('rejected'):
+        print(f"warning: {answer['rejected']:,} rows could not be used; rejected.jsonl there has each with its reason")
 
 # %% ../nbs/98_data_commands.ipynb #198b0d34
+def _output(name:str)->str:
+    "The name of a corpus to be made; raises `UserError` for one that could not be typed again."
+    if name[:1].isalnum(): return name
+    raise UserError(f"output='{name}' is no name for a corpus: begin it with a letter or a digit")
+
+def _sources(names:list[str]):
+    "What `prepare` reads: paths as they are, the folders of corpora that are named."
+    found = [name if Path(name).exists() else named_source(name) for name in names]
+    return found[0] if len(found) == 1 else found
+
 @commands.command()
 @answered
 def prepare(
@@ -70,17 +95,26 @@ def prepare(
     alternatives:Annotated[bool, typer.Option('--alternatives', help='Of --terms: in the place of synonyms too.')]=False,
     test:TestFile='', validation:ValidationFile='', text:Text='', label:Label='',
     group:Annotated[str, typer.Option(help='Column whose rows stay on one side of a split.')]='',
-    columns:Columns='', format:Format='', encoding:Encoding='utf-8',
-    seed:Seed=None, strict:Strict=False, processes:Processes=None,
-    engine:Annotated[str, typer.Option(help='local or ray; the setting without it.')]='',
+    columns:Columns='', format:Format='', encoding:Encoding='auto',
+    label_names:Annotated[str, typer.Option(help='A file whose line k names label k, counted from 0.')]='',
+    unlabelled:Annotated[str, typer.Option(help='keep or drop rows without a label where others have one.')]='keep',
+    split_by:Annotated[str, typer.Option(help='ratio, group, or time: the newest rows are the test.')]='ratio',
+    cleaning:Cleaning='', rejected_limit:RejectedLimit=None, overlap_limit:OverlapLimit=None,
+    missing_limit:MissingLimit=None, outliers_limit:OutliersLimit=None,
+    seed:Seed=None, strict:Strict=False, processes:Processes=None, engine:Engine='',
+    cache:Annotated[Optional[bool], typer.Option(help='Keep what was made of each file, so that elm refresh need not '
+                                                      'read it again; without it, of files up to 100 MB.')]=None,
     json_:Json=False,
 ):
     "Collect, clean, deduplicate and check text and make a corpus of it; prints what went where."
     from enterprise_lm.data.corpus import prepare as make
     used = dict(name=preparation, terms=terms, alternatives=alternatives) if terms else preparation
-    made = make(source[0] if len(source) == 1 else source, name=output, preparation=used, test=test,
-                validation=validation, text=text, label=label, group=group, columns=columns or None,
-                format=format, encoding=encoding, seed=seed, strict=strict, processes=processes, engine=engine)
+    made = make(_sources(source), name=_output(output), preparation=used, test=test, validation=validation, text=text,
+                label=label, group=group, columns=columns or None, format=format, encoding=encoding,
+                label_names=label_names, unlabelled=unlabelled, split_by=split_by, cleaning=cleaning,
+                rejected_limit=rejected_limit, overlap_limit=overlap_limit, missing_limit=missing_limit,
+                outliers_limit=outliers_limit, seed=seed, strict=strict, processes=processes, engine=engine,
+                cache=cache)
     return _prepared(made), _show_prepared
 
 # %% ../nbs/98_data_commands.ipynb #b86396aa
@@ -101,10 +135,11 @@ def known_corpus(
     name:str, # what somebody named
 ): # Artifact or None
     "Return the corpus of that name, or None when `name` stands for something else that can be read."
-    try: return named_corpus(name)
-    except UserError:
-        if '@' in name and '/' not in name: raise
-    return None
+    from enterprise_lm.core.artifact import find
+    from enterprise_lm.data.refresh import find_corpus, names_corpus
+    if names_corpus(name): return named_corpus(name)
+    found = find(name) if re.fullmatch('[0-9a-f]{4,64}', name) else None
+    return find_corpus(found) if found and found.kind == 'corpus' else None
 
 # %% ../nbs/98_data_commands.ipynb #f4409418
 def named_source(
@@ -155,28 +190,32 @@ def diff(
 ):
     "Compare two versions of a corpus: rows added, removed and changed, and what drifted."
     from enterprise_lm.data.changes import compare_corpora
+    if most < 1: raise UserError(f"most={most}: give 1 or more")
     return compare_corpora(named_corpus(before), named_corpus(after), most).to_dict(), _show_changes
 
 # %% ../nbs/98_data_commands.ipynb #6387a3f1
 def _show_refreshed(answer:dict):
-    "Print what a preparation prints, and how many files were new, changed or as they were."
-    _show_prepared(answer)
+    "Print what a preparation prints and how many files were new or changed; one line when nothing was."
     files = ', '.join(f'{len(names)} {what}' for what, names in answer['files'].items())
-    print(f"{answer['previous']}: {files} files")
+    now = f"{answer['name']}@{answer['digest'][:12]}"
+    if now == answer['previous']: return print(f'{now} stays as it is: {files} files')
+    _show_prepared(answer)
+    print(f"{answer['previous']} → {now}: {files} files; {answer['files_read']} read, {answer['files_reused']} taken up")
 
 @commands.command()
 @answered
 def refresh(
     corpus:CorpusName, source:Sources,
-    test:TestFile='', validation:ValidationFile='', strict:Strict=False, processes:Processes=None,
-    json_:Json=False,
+    test:TestFile='', validation:ValidationFile='', rejected_limit:RejectedLimit=None, strict:Strict=False,
+    processes:Processes=None, engine:Engine='', json_:Json=False,
 ):
-    "Make the next version of a corpus from the files there are now, with the settings it had; only new files are read."
+    "Make the next version of a corpus from the files there are now, with the settings it had; what is kept is reused."
     from enterprise_lm.data.refresh import changed_files, refresh as again
     earlier = named_corpus(corpus)
-    made = again(earlier, source[0] if len(source) == 1 else source, test=test, validation=validation, strict=strict,
-                 processes=processes)
-    since = dict(previous=f'{earlier.name}@{earlier.short}', files=changed_files(earlier, made))
+    made = again(earlier, _sources(source), test=test, validation=validation, rejected_limit=rejected_limit,
+                 strict=strict, processes=processes, engine=engine)
+    read = {name: made.measurements[name] for name in ('files_read', 'files_reused')}
+    since = dict(previous=f'{earlier.name}@{earlier.short}', files=changed_files(earlier, made)) | read
     return _prepared(made) | since, _show_refreshed
 
 # %% ../nbs/98_data_commands.ipynb #2b2c947e
@@ -191,11 +230,16 @@ def merge(
                                                   'otherwise all are dealt anew.')]=True,
     preparation:Annotated[str, typer.Option(help='as_is, standard or web; '
                                                  'without it exact copies go and nothing else changes.')]='',
-    seed:Seed=None, strict:Strict=False, processes:Processes=None,
-    json_:Json=False,
+    unlabelled:Annotated[str, typer.Option(help='keep or drop rows without a label; without it a corpus that has no '
+                                                'labels is not joined to one that has.')]='',
+    cleaning:Cleaning='', rejected_limit:RejectedLimit=None, overlap_limit:OverlapLimit=None,
+    missing_limit:MissingLimit=None, outliers_limit:OutliersLimit=None,
+    seed:Seed=None, strict:Strict=False, processes:Processes=None, engine:Engine='', json_:Json=False,
 ):
     "Make one corpus of several, with the origin of every row."
     from enterprise_lm.data.refresh import merge as join
-    made = join([known_corpus(s) or s for s in source], output, keep_splits=keep_splits,
-                preparation=preparation or None, seed=seed, strict=strict, processes=processes)
+    made = join([known_corpus(s) or s for s in source], _output(output), keep_splits=keep_splits,
+                preparation=preparation or None, unlabelled=unlabelled, cleaning=cleaning,
+                rejected_limit=rejected_limit, overlap_limit=overlap_limit, missing_limit=missing_limit,
+                outliers_limit=outliers_limit, seed=seed, strict=strict, processes=processes, engine=engine)
     return _prepared(made), _show_prepared
