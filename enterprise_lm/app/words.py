@@ -75,7 +75,9 @@ texts |= dict( # labelling: labels and buttons
     rules_labels=("Labels, one a line", "类别，每行一个"), rules_save=("Save as a new version", "保存为新版本"),
     label_start=("Start", "开始"), label_choice=("Label", "类别"), label_give=("Save this label", "保存类别"),
     skip=("Skip", "跳过"), back=("Correct my last label", "修改上一条标注"), export=("Export labels", "导出标注"),
-    exported_file=("Labels, as jsonl", "标注文件（jsonl）"))
+    exported_file=("Labels, as jsonl", "标注文件（jsonl）"),
+    terms=("Terms in this text", "文本中的术语"), term=("Term", "术语"), written=("As written", "原文"),
+    meaning=("Meaning", "释义"), broader_term=("Broader", "上位词"))
 
 texts |= dict( # labelling: whole sentences
     label_nameless=("Give your name first: every label is stored with one.", "请先填写姓名：每条标注都会记录标注人。"),
