@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
@@ -12,13 +13,15 @@ from enterprise_lm.data.convert import convert
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.dedupe import dedupe_file
 from enterprise_lm.data.labels import list_labels, store_label
+from enterprise_lm.data.profiles import build_profiles, profile_without, read_profiles
 from enterprise_lm.data.redaction import redact_file
 from enterprise_lm.data.subjects import erased_since, note_erased, settings_of, subject_key
 from enterprise_lm.evidence import is_telling, name_pattern
-from enterprise_lm.opinions import names_of, opinions_of, rewrite_database, take_name_off
+from enterprise_lm.opinions import names_of, opinions_of, rewrite_database, take_name_off, take_out_of_edits
 from enterprise_lm.pipelines.runner import run_pipeline
 from enterprise_lm.review.ballots import cast_vote, list_votes
 from enterprise_lm.subjects import erase, erasure_plan, find_subject, search_bytes
+from enterprise_lm.written import note_written, written_files
 
 root = Path(__file__).resolve().parents[1]
 pipeline = '''name: tickets
@@ -226,3 +229,101 @@ def test_the_name_goes_and_the_opinion_stays(tmp_path, name):
 def test_names_that_tell_nothing_are_not_looked_for():
     assert not name_pattern(['7', '明', 'Jo']).search('7 明 Jo') and not is_telling('   ')
     assert name_pattern(['a.b*c@x.example']).search('mail A.B*C@x.example!') and not name_pattern(['Ann']).search('Annex, Joann')
+
+
+def listed_places(subject, here):
+    "Top places of the workspace that a list names."
+    names = {Path(h.path).relative_to(here.home).parts[:3] for h in subject.holdings if h.path and Path(h.path).is_relative_to(here.home)}
+    return names | {('concepts', f'{h.name}.edits.jsonl') for h in subject.holdings if h.kind in ('edits', 'editor')}
+
+
+def test_the_list_knows_what_the_search_through_every_byte_finds(tmp_path, monkeypatch):
+    here, rows = workspace(tmp_path/'here'), letters()
+    monkeypatch.chdir(here.root)
+    prepare(rows, name='letters')
+    nobody = prepare([dict(text=r['text']) for r in rows if r['user_id'] != 'c-9'], name='nobody')
+    prepare([dict(text='A lamp is dark.') for _ in range(1)] + [dict(text=f'The lamp in room {n} is dark.') for n in range(9)], name='lamps')
+    library = build_library(nobody, 'shop', minimum=2, tagger=None)
+    hers = next(r['text'] for r in rows if r['user_id'] == '王小明')
+    quoted = dict(action='accept', who='Ben', edit='e1', concept=dict(id='c-1', examples=[dict(id='1', text=hers), dict(id='2', text='灯坏了')]))
+    write_rows(here.folder('concepts')/'shop.edits.jsonl', [quoted, dict(quoted, edit='e2', who='王 小明', concept=dict(id='c-2'))])
+    found = find_subject('王小明', here)
+    assert {('corpus', 'nobody'), ('corpus', 'letters'), ('concepts', 'shop'), ('edits', 'shop'), ('editor', 'shop')} <= {(h.kind, h.name.split('@')[0]) for h in found.holdings}
+    assert not any(h.name.startswith('lamps') for h in found.holdings)
+    hits, _ = search_bytes(here.home, found.known.needles, skip=('keys', 'erased.txt'))
+    assert hits and {Path(name).parts[:3] for name in hits} <= listed_places(found, here)
+
+    assert take_out_of_edits(found.known, here) == dict(edits=2)
+    kept = [json.loads(line) for line in (here.home/'concepts'/'shop.edits.jsonl').read_text().splitlines()]
+    assert [e['edit'] for e in kept] == ['e1', 'e2'] and [e['text'] for e in kept[0]['concept']['examples']] == ['灯坏了']
+    assert kept[1]['who'].startswith('erased-') and kept[0]['who'] == 'Ben' and library.path.exists()
+
+
+def test_rows_of_nobody_do_not_come_back(tmp_path, monkeypatch):
+    here, rows = workspace(tmp_path/'here'), letters()
+    monkeypatch.chdir(here.root)
+    prepare(rows, name='letters')
+    known = find_subject('王小明', here).known
+    assert known.own_texts == {r['text'] for r in rows if r['user_id'] == '王小明'}
+    note_erased(known.mark, here, known.own_texts)
+    source = write_rows(tmp_path/'copies.jsonl', [dict(text=r['text'].replace('，', '， ', 1)) for r in rows] + [dict(text=r['text'], user_id='c-3') for r in rows])
+    convert(source, tmp_path/'kept.jsonl')
+    kept = [json.loads(line) for line in (tmp_path/'kept.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert len(kept) == 2 * len(rows) and sum(r.get('user_id') is None for r in kept) == len(rows), 'another spelling is another text, and what others say is theirs'
+    write_rows(source, [dict(text=' ' + r['text'].upper()) for r in rows])
+    convert(source, tmp_path/'kept.jsonl')
+    assert len((tmp_path/'kept.jsonl').read_text(encoding='utf-8').splitlines()) == len(rows) - 1
+    (here.home/'artifacts').rename(here.home/'away')
+    copied = converted(here, [dict(line=r['text']) for r in rows], 'copied')
+    assert any(h.digest == copied.digest for h in find_subject('王小明', here).holdings), 'no text of hers is known any more, and it is found'
+
+
+def test_files_that_commands_wrote(tmp_path, run_elm, monkeypatch):
+    here, rows = workspace(tmp_path/'here'), letters()
+    monkeypatch.chdir(here.root)
+    write_rows(here.root/'letters.jsonl', rows)
+    for output in ('kept.csv', 'changed.csv', 'gone.csv'): run_elm('convert', 'letters.jsonl', output, '--json', folder=here.root)
+    (here.root/'gone.csv').unlink(); (here.root/'changed.csv').open('a').write('by hand,\n')
+    assert {f.path.name for f in written_files(here)} == {'kept.csv', 'changed.csv'}
+    held = {h.name: h.action for h in find_subject('Ann Loom', here).holdings}
+    assert held == {'kept.csv': 'write it again without these rows', 'changed.csv': 'changed since: take her out by hand'}
+    done = erase('Ann Loom', None, here).json('erasure.json')
+    assert not done['complete'] and done['still_there'] == ['changed.csv'] and 'Ann Loom' not in (here.root/'kept.csv').read_text()
+    assert len((here.root/'kept.csv').read_text(encoding='utf-8').splitlines()) == len(rows) - 1
+    assert {h.name for h in find_subject('Ann Loom', here).holdings} == {'changed.csv'}, 'what is left stays on the list'
+    monkeypatch.chdir(tmp_path)
+    note_written(dict(output='here/kept.csv'), 'convert', 'x')
+    assert not (tmp_path/'workspace').exists(), 'no workspace, no database'
+
+
+def test_a_plan_replaces_no_other_file(tmp_path, run_elm):
+    here = workspace(tmp_path/'here')
+    for name, content in (('ok.csv', 'a,b\n'), ('other.json', '{"a": 1}')):
+        (here.root/name).write_text(content)
+        assert run_elm('subject', 'person-001', '--plan', name, '--json', folder=here.root, code=2).answer['error']
+        assert (here.root/name).read_text() == content
+
+
+def test_profiles_are_found_and_erased(tmp_path, monkeypatch):
+    here, rows = workspace(tmp_path/'here', '[data]\nconsent = yes\n'), letters()
+    monkeypatch.chdir(here.root)
+    write_rows(here.root/'letters.jsonl', [dict(r, consent='no' if r['user_id'] == 'c-3' else 'yes') for r in rows])
+    log = [dict(user='王小明', item='lamp', action='buy', time='2025-01-01', consent='yes'), dict(user='c-0', item='lamp', action='view')]
+    made = build_profiles([str(here.root/'letters.jsonl'), str(write_rows(here.root/'log.jsonl', log))], 'all')
+    profiles = {p['subject']: p for p in read_profiles(made)}
+    assert subject_key('c-3') not in profiles and profiles[subject_key('王小明')]['interactions'] == 1 and not profiles[subject_key('c-0')]['interactions']
+    assert made.json('profile.json')['left_out'] == {'no consent': 2}
+    assert [h.kind for h in find_subject('王小明', here).holdings] == ['profile']
+    less = profile_without(made, subject_key('王小明'))
+    note_erased(subject_key('王小明'))
+    again = build_profiles([str(here.root/'letters.jsonl'), str(here.root/'log.jsonl')], 'all')
+    assert read_profiles(again) == read_profiles(less) and len(read_profiles(less)) == len(profiles) - 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(min_codepoint=0x4e00, max_codepoint=0x9fff), min_size=2, max_size=4), st.lists(st.sampled_from(['', ' ', '  ', '\u3000']), min_size=3, max_size=3),
+       st.lists(st.sampled_from(['', ' ']), min_size=3, max_size=3))
+def test_a_chinese_name_may_be_set_apart(name, gaps, other_gaps):
+    def spaced(gaps): return ''.join(c + g for c, g in zip(name, gaps + ['', ''])).strip()
+    assert name_pattern([spaced(other_gaps)]).search(f'收件人{spaced(gaps)}先生')
+    assert not name_pattern([name]).search(name[:-1] + 'x' + name[-1])
