@@ -131,6 +131,7 @@ def leave_out(
     ids:frozenset=frozenset(), # of rows that go, which lists may name
     parents=None,           # artifacts in the place of those it was made from; None: the same
     root=None,              # folder of artifacts; None: the workspace's
+    made:str|None=None,     # its time, UTC; None: that of `corpus`, '': now
 )->Artifact|None: # the corpus; None when no training row is left
     "Return a corpus without some of its rows, everything else as it was."
     corpus = Corpus.load(corpus)
@@ -138,7 +139,7 @@ def leave_out(
     old, same = corpus.artifact, [SimpleNamespace(**p) for p in corpus.artifact.parents]
     made_from = same if parents is None else parents
     with draft('corpus', old.name, parents=made_from, parameters=old.parameters, seed=old.seed, root=root,
-               made=old.manifest['time']) as d:
+               made=old.manifest['time'] if made is None else made) as d:
         found = _fill(d.path, corpus, hers, ids)
         d.measure(**old.measurements | dict(left_out=sum(gone for _, gone in found.values())))
     return d.artifact
