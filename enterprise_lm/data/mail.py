@@ -18,6 +18,7 @@ from ..core.text import is_blank
 from .documents import html_text
 from .encodings import guess_encoding, open_bytes
 from .files import Record
+from .signatures import signature_start
 
 # %% ../../nbs/10_data/03_mail.ipynb #fdd906ef
 _meant = {'gb2312': 'gb18030', 'gbk': 'gb18030', 'gb_2312-80': 'gb18030', 'iso-8859-1': 'cp1252',
@@ -129,6 +130,8 @@ def split_message(
         else: now = place
         parts[now].append(line)
         skip = max(0, skip - 1)
+    start = signature_start(parts[0])
+    parts = parts[0][:start], parts[1], parts[0][start:] + parts[2]
     return tuple('\n'.join(part).strip('\n') for part in parts)
 
 # %% ../../nbs/10_data/03_mail.ipynb #64c569ca
