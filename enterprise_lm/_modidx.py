@@ -5432,6 +5432,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/tasks/classify.py'),
                                               'enterprise_lm.tasks.classify._tfidf_options': ( '30_tasks/classify.html#_tfidf_options',
                                                                                                'enterprise_lm/tasks/classify.py'),
+                                              'enterprise_lm.tasks.classify._with_labels': ( '30_tasks/classify.html#_with_labels',
+                                                                                             'enterprise_lm/tasks/classify.py'),
                                               'enterprise_lm.tasks.classify.build_classifier': ( '30_tasks/classify.html#build_classifier',
                                                                                                  'enterprise_lm/tasks/classify.py'),
                                               'enterprise_lm.tasks.classify.fit_tfidf': ( '30_tasks/classify.html#fit_tfidf',

@@ -35,7 +35,7 @@ _next = dict(
     concepts='build again', run='run again',
     version='release another', votes='delete these votes', labels='delete these labels',
     **{role: f'replace the name, keep the {what}' for role, what in _name_off.items()},
-    editor='replace the name by hand', edits='take her sentences and name out of the journal',
+    editor='replace the name, keep the edits', edits='take her sentences and name out of the journal',
     profile='profile again', database='write the database anew', cache='clear')
 
 @dataclass(frozen=True)
