@@ -13,7 +13,7 @@ from fastcore.basics import patch
 import enterprise_lm
 from ..core.artifact import check_folder, data_digest, environment, file_digest
 from ..core.settings import Settings
-from ..data.subjects import erased_subjects
+from ..data.subjects import erased_subjects, erased_texts
 from .inputs import place_digest, source_content
 from .parameters import Parameter, contract, read_notebook
 from .seal import save_json
@@ -41,7 +41,7 @@ def settings_digest(
     used = {s: dict(vars(getattr(settings, s))) for s in ('data', 'privacy', 'training', 'evaluation', 'release')}
     for name in ('processes', 'engine'): used['data'].pop(name)
     policy = settings.root/settings.privacy.policy
-    return data_digest([used, sorted(erased_subjects(settings)), file_digest(policy) if policy.is_file() else ''])
+    return data_digest([used, sorted(erased_subjects(settings) | erased_texts(settings)), file_digest(policy) if policy.is_file() else ''])
 
 # %% ../../nbs/85_pipelines/27_cache.ipynb #6b5ba1ff
 def _read_digest(place)->str:
