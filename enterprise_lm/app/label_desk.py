@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from fastcore.basics import patch
+from .terms import library_of, library_state, terms_in
 from .words import Notice, say
 from ..core.artifact import list_artifacts
 from ..core.text import is_blank
 from ..data.adjudication import adjudicated
 from ..data.agreement import agreement, by_item, fewest_items
+from ..data.concept_versions import open_library
 from ..data.corpus import Corpus
 from ..data.label_export import corpus_key, export_labels
 from ..data.labels import current_guidelines, current_labels, label_tasks, store_label, write_guidelines
@@ -31,7 +33,7 @@ class LabelDesk:
         wanted:int=3, # labels a text gets at most, one a person
     ):
         self.answers, self.settings, self.batch, self.pool, self.wanted = answers, answers.settings, batch, pool, wanted
-        self.lock, self.loaded, self.orders = RLock(), {}, {}
+        self.lock, self.loaded, self.orders, self.opened = RLock(), {}, {}, {}
 
     def _artifacts(self)->dict:
         return {corpus_key(a): a for a in list_artifacts('corpus', self.settings.folder('artifacts'))}
@@ -239,3 +241,25 @@ def export(self:LabelDesk,
     name = re.sub(r'[^\w-]+', '-', task.strip())[:40].strip('-') or 'task'
     path = Path(folder)/secrets.token_hex(8)/f'labels-{name}.jsonl'
     return path, export_labels(self.corpus(key), task.strip(), path, self.settings)['rows']
+
+# %% ../../nbs/95_app/44_label_desk.ipynb #a29cdf44
+@patch
+def library(self:LabelDesk, key:str):
+    "Return the concept library of a corpus, as it is now, or None."
+    name = library_of(key.partition('@')[0], self.settings)
+    if not name: return None
+    with self.lock:
+        state, opened = self.opened.get(name, ((), None))
+        if state != (now := library_state(name, self.settings)):
+            opened = open_library(name, self.settings.folder('artifacts'), self.settings)
+            self.opened[name] = now, opened
+        return opened
+
+@patch
+def terms(self:LabelDesk,
+    sheet:Sheet,       # of an annotator
+    language:str='en', # 'en' or 'zh'
+)->list[dict]: # as `terms_in` gives them
+    "Return the terms of the text; none where there is no library for it."
+    library = self.library(sheet.corpus)
+    return terms_in(library, sheet.text, language) if library else []
