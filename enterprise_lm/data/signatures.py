@@ -61,7 +61,9 @@ def _signs(rest:list[str])->bool:
     below = next((n for n, kind in enumerate(kinds) if not kind), len(rest))
     if below == len(rest) or not all(map(_is_detail, rest[below:])): return False
     if _is_name(rest[below]): return True
-    return 'formal' in kinds[:below] and len(rest[below].split()) <= 5 and len(rest[below]) <= 40
+    first = rest[below].split()
+    asks = re.sub(r'\W', '', first[0]).lower() in _no_name
+    return 'formal' in kinds[:below] and len(first) <= 5 and len(rest[below]) <= 40 and not asks
 
 def signature_start(
     lines:list[str], # of what somebody wrote
