@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 
 from enterprise_lm.core.errors import UserError
 from enterprise_lm.data.augment import AugmentPolicy, Augmenter, augment_rows, augment_text, build_operators, default_policy, read_operators
-from enterprise_lm.data.augment_corpus import augment_corpus, augment_file
+from enterprise_lm.data.augment_corpus import augment_corpus
+from enterprise_lm.data.augment_file import augment_file
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.counterfactual import counterfactual_gap, swap_terms
 from enterprise_lm.data.edits import Delete, Insert, Replace, Swap, is_negation, protected_parts
