@@ -101,6 +101,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                          'enterprise_lm/app/decision_desk.py'),
                                                  'enterprise_lm.app.decision_desk.DecisionDesk.standing': ( '95_app/decision_desk.html#decisiondesk.standing',
                                                                                                             'enterprise_lm/app/decision_desk.py'),
+                                                 'enterprise_lm.app.decision_desk.DecisionDesk.terms': ( '95_app/decision_desk.html#decisiondesk.terms',
+                                                                                                         'enterprise_lm/app/decision_desk.py'),
                                                  'enterprise_lm.app.decision_desk.DecisionDesk.work': ( '95_app/decision_desk.html#decisiondesk.work',
                                                                                                         'enterprise_lm/app/decision_desk.py')},
             'enterprise_lm.app.decision_tab': { 'enterprise_lm.app.decision_tab._Chair': ( '95_app/decision_tab.html#_chair',

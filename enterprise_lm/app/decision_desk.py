@@ -22,6 +22,8 @@ class DecisionDesk:
         desk:LabelDesk, # knows corpora, texts and rules
     ): self.desk, self.settings = desk, desk.settings
 
+    def terms(self, case:Sheet, language:str='en')->list[dict]: return self.desk.terms(case, language)
+
     def work(self)->dict[str, list[str]]:
         "Return {corpus: its labelled tasks}, the newest corpus first."
         found = {}
