@@ -1,5 +1,5 @@
 """What sources promise: hostile files are answered in a sentence, nothing is lost, nothing is changed, and no password is shown."""
-import email.message, gzip, json, sys, time, tracemalloc
+import email.message, gzip, json, os, sys, time, tracemalloc
 
 import pytest
 import sqlalchemy
@@ -322,3 +322,42 @@ def test_settings_beside_data_are_no_data(tmp_path):
     (tmp_path/'rows.json').write_text(' [{"text": "灯坏了"}]', encoding='utf-8'); (tmp_path/'package.json').write_text('{"name": "shop"}')
     [opened] = open_sources(tmp_path)
     assert [r.values['text'] for r in opened.records] == ['灯坏了'] and skipped_files(tmp_path) == ['package.json'] and 'package.json' in opened.notes[0]
+
+
+def test_what_is_no_file_is_called_what_it_is(tmp_path):
+    os.mkfifo(tmp_path/'pipe'); (tmp_path/'loop.csv').symlink_to('loop.csv'); (tmp_path/'gone.csv').symlink_to('nowhere')
+    for path, words in ((tmp_path/'pipe', 'is a pipe'), (tmp_path/'loop.csv', 'leads to itself'), (tmp_path/'gone.csv', 'leads to nothing'), ('/dev/null', 'is a device')):
+        with pytest.raises(UserError, match=words): open_sources(path)
+
+
+def test_a_field_that_stands_twice_is_a_bad_row_with_both_values(tmp_path):
+    (tmp_path/'a.jsonl').write_text('\ufeff\ufeff{"text": "one"}\n{"text": "a", "text": "b"}\n{"text": "c", "n": [{"k": 1, "k": 2}]}\n{"text": "d", "n": 1e400}\n', encoding='utf-8')
+    (tmp_path/'a.json').write_text('\ufeff[{"text": "one"}, {"text": "a", "text": "b"}, {"text": "c", "n": [{"k": 1, "k": 2}]}, {"text": "d", "n": 1e400}]', encoding='utf-8')
+    for name in ('a.jsonl', 'a.json'):
+        found = list(open_sources(tmp_path/name)[0].records)
+        assert [bool(r.reason) for r in found] == [False, True, True, False] and found[3].values == dict(text='d', n='1e400')
+        assert all(v in found[1].raw for v in ('"a"', '"b"')) and '`k`' in found[2].reason
+
+
+@pytest.mark.parametrize('ending', ['csv', 'tsv'])
+def test_a_second_byte_order_mark_is_no_part_of_a_name(tmp_path, ending):
+    (tmp_path/f'a.{ending}').write_text('\ufeff\ufeff"id",text\n1,one\n'.replace(',', ',' if ending == 'csv' else '\t'), encoding='utf-8')
+    assert [r.values for r in open_sources(tmp_path/f'a.{ending}')[0].records] == [dict(id='1', text='one')]
+
+
+closings = st.sampled_from(['Regards,', 'Best regards', 'Thanks', 'Thanks!', 'Cheers', '此致', '敬礼', '谢谢', '祝好', '-- ', 'John Carter', '王小明', '> quoted', '', 'please call me', '尽快回复', 'It works.', '灯坏了。', '+1 415 555 0134', 'Best regards, Ann', 'PS: one more thing?'])
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(closings, max_size=12))
+def test_no_line_of_a_mail_is_lost_and_closings_leave_a_body(lines):
+    parts = split_message('\n'.join(lines))
+    assert sorted(l for part in parts for l in part.split('\n') if l.strip()) == sorted(l for l in lines if l.strip())
+    plain = [l for l in lines if l != '-- ' and not l.startswith('>')]
+    if plain == lines and any(l.strip() for l in lines): assert parts[0].strip()
+    for sentence in ('It works.', '灯坏了。', 'PS: one more thing?'):
+        if plain == lines: assert sentence not in parts[2].split('\n')
+
+
+@pytest.mark.parametrize('body, closing', [('The lamp is dark.', 'Regards,\nJohn Carter\nAcme Inc\n+1 415 555 0134'), ('灯坏了，请尽快处理。', '此致\n敬礼\n王小明'), ('Where is it?', 'Thanks\nJohn'), ('请问保修多久？', '谢谢\n李雷'), ('It flickers.', 'Best regards, Ann Loom'), ('Thanks for the lamp.\nIt works, thanks', '')])
+def test_closing_words_part_the_signature(body, closing):
+    assert split_message(f'{body}\n\n{closing}\n\n> quoted') == (body, '> quoted', closing)
