@@ -320,6 +320,20 @@ def test_profiles_are_found_and_erased(tmp_path, monkeypatch):
     assert read_profiles(again) == read_profiles(less) and len(read_profiles(less)) == len(profiles) - 1
 
 
+@pytest.mark.timeout(300)
+def test_a_profile_that_a_run_made_is_made_again(tmp_path, monkeypatch):
+    here, rows = workspace(tmp_path/'here'), letters()
+    monkeypatch.chdir(here.root)
+    shutil.copy(root/'pipelines'/'build_profiles.ipynb', here.root); write_rows(here.root/'letters.jsonl', rows)
+    (here.root/'profile.yaml').write_text('name: profile\nsteps:\n  profile: {notebook: build_profiles.ipynb, parameters: {data: letters.jsonl, name: all}}\n')
+    assert run_pipeline('profile.yaml', show=False).state == 'done'
+    assert {h.kind for h in find_subject('王小明', here).holdings} == {'profile', 'run'}
+    done = erase('王小明', partial(run_pipeline, show=False), here).json('erasure.json')
+    assert done['complete'], done['still_there']
+    made, = list_artifacts('profile', here.folder('artifacts'))
+    assert {p['subject'] for p in read_profiles(made)} == {subject_key(r['user_id'], here) for r in rows} - {subject_key('王小明', here)}
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(min_codepoint=0x4e00, max_codepoint=0x9fff), min_size=2, max_size=4), st.lists(st.sampled_from(['', ' ', '  ', '\u3000']), min_size=3, max_size=3),
        st.lists(st.sampled_from(['', ' ']), min_size=3, max_size=3))
