@@ -16,11 +16,12 @@ from .task import Recipe, Task, take_options
 def labelled(
     split, # of a corpus
 )->tuple[list[str], list[str]]: # texts and their labels
-    "Return a split's texts and labels; raises `UserError` when it has none."
+    "Return the texts of a split that have a label, and their labels; raises `UserError` when none has."
     if split.labels is None:
         raise UserError(f'the {split.name} split has texts without labels: `classify` needs a label column, or use the '
                         f'task `generate`')
-    return split.texts, split.labels
+    known = [(text, label) for text, label in zip(split.texts, split.labels) if label is not None]
+    return [text for text, _ in known], [label for _, label in known]
 
 # %% ../../nbs/30_tasks/20_classify.ipynb #745bd894
 def _names(split)->list[str]:
@@ -63,9 +64,10 @@ def judge(
     "Return how good a classifier is on a split, in total and item by item."
     import pandas as pd
     texts, labels = labelled(split)
+    ids = [i for i, label in zip(split.ids, split.labels) if label is not None]
     probabilities = model.predict_proba(texts)
     best = probabilities.argmax(axis=1) if len(texts) else np.zeros(0, int)
-    items = pd.DataFrame(dict(id=split.ids, text=texts, label=labels, prediction=[model.labels[i] for i in best],
+    items = pd.DataFrame(dict(id=ids, text=texts, label=labels, prediction=[model.labels[i] for i in best],
                               confidence=probabilities[np.arange(len(best)), best]))
     items['score'] = (items.prediction == items.label).astype(float)
     return (classification_metrics(labels, probabilities, model.labels) if texts else {}), items
