@@ -195,6 +195,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'enterprise_lm/app/label_tab.py'),
                                              'enterprise_lm.app.label_tab.Bench.__init__': ( '95_app/label_tab.html#bench.__init__',
                                                                                              'enterprise_lm/app/label_tab.py'),
+                                             'enterprise_lm.app.label_tab.Bench.about': ( '95_app/label_tab.html#bench.about',
+                                                                                          'enterprise_lm/app/label_tab.py'),
                                              'enterprise_lm.app.label_tab.Bench.again': ( '95_app/label_tab.html#bench.again',
                                                                                           'enterprise_lm/app/label_tab.py'),
                                              'enterprise_lm.app.label_tab.Bench.back': ( '95_app/label_tab.html#bench.back',

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from fastcore.basics import patch
 from .label_desk import LabelDesk, Sheet
 from .look import chooser, gradio, label, language_of
+from .terms import term_table
 from .words import Notice, say
 from ..core.errors import UserError, WorkError
 
@@ -72,10 +73,11 @@ def _sheet(gr, t)->dict:
     with gr.Column(visible=False, elem_id='label_sheet') as sheet:
         item = gr.Textbox(label=t('item'), interactive=False, lines=2, max_lines=16, elem_classes='item',
                           elem_id='label_item')
+        terms = gr.HTML(visible=False, elem_classes='opinions', elem_id='label_terms')
         shown = gr.Textbox(label=t('rules_text'), interactive=False, lines=1, max_lines=8, elem_id='label_shown')
         reason = gr.Textbox(label=t('reason'), max_length=2000, elem_id='label_reason')
         choices = _choices(gr, t)
-    return dict(sheet=sheet, item=item, shown=shown, reason=reason) | choices | tool_row(gr, t, 'label', 'back')
+    return dict(sheet=sheet, item=item, terms=terms, shown=shown, reason=reason) | choices | tool_row(gr, t, 'label', 'back')
 
 def _components()->SimpleNamespace:
     "Lay the tab out."
@@ -95,7 +97,7 @@ class Bench:
     def tell(self, message:str)->dict:
         "A message, and no text."
         gr, c, hidden = gradio(), self.c, dict(visible=False)
-        return self.choices(()) | {c.state: None, c.passed: (), c.standing: f'**{message}**' if message else '',
+        return self.choices(()) | self.about(None, '') | {c.state: None, c.passed: (), c.standing: f'**{message}**' if message else '',
                                    c.item: '', c.shown: '',
             c.reason: '', c.sheet: gr.Column(**hidden), c.tools: gr.Row(**hidden), c.file: gr.File(**hidden)}
 
@@ -110,10 +112,16 @@ def choices(self:Bench, labels)->dict:
         button: gr.Button(name, visible=bool(name)) for button, name in zip(c.buttons, names)}
 
 @patch
+def about(self:Bench, sheet, language:str)->dict:
+    "What is told about a text: its terms, where there is a concept library for it."
+    terms = term_table(self.desk.terms(sheet, language), language) if sheet else ''
+    return {self.c.terms: gradio().HTML(terms, visible=bool(terms))}
+
+@patch
 def show(self:Bench, sheet:Sheet, passed, language:str)->dict:
     "A text and its labels."
     gr, c = gradio(), self.c
-    return self.choices(sheet.labels) | {
+    return self.choices(sheet.labels) | self.about(sheet, language) | {
         c.state: sheet, c.passed: tuple(passed), c.standing: self.desk.standing(sheet, language),
         c.sheet: gr.Column(visible=True),
         c.tools: gr.Row(visible=True), c.item: sheet.text,
@@ -196,7 +204,7 @@ _keys = '''() => { if (window.labelKeys) return; window.labelKeys = true;
 
 def _outputs(c)->list:
     "The components a handler may update."
-    return [c.state, c.passed, c.standing, c.sheet, c.tools, c.item, c.shown, c.reason, c.many, c.choice,
+    return [c.state, c.passed, c.standing, c.sheet, c.tools, c.item, c.terms, c.shown, c.reason, c.many, c.choice,
             c.file, *c.buttons]
 
 # %% ../../nbs/95_app/45_label_tab.ipynb #242d924f
