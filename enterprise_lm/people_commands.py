@@ -7,7 +7,8 @@ __all__ = ['commands', 'concepts', 'LibraryName', 'labels', 'concepts_build', 'c
            'concepts_export', 'concepts_import', 'labels_export', 'profile', 'subject']
 
 # %% ../nbs/98_people_commands.ipynb #68feb381
-import json
+import json, sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -195,12 +196,15 @@ def labels_export(
 def _counted(counts:dict)->str: return ', '.join(f'{k} {n}' for k, n in counts.items())
 
 def _show_subject(answer:dict):
-    if answer.get('certificate'):
-        left = 'nothing of her is left' if answer['ok'] else f"still there: {', '.join(answer['still_there'])}"
-        print(f"erased: {_counted(answer['removed']) or 'nothing was there'}; "
-              f"names replaced: {_counted(answer['renamed']) or 'none'}; "
-              f"{answer['searched_bytes']:,} bytes searched, {left}\ncertificate: {answer['certificate']}")
-    else: show_table(answer['holdings'], '' if answer['holdings'] else f"what holds {answer['subject']}")
+    if not answer.get('certificate'):
+        return show_table(answer['holdings'], '' if answer['holdings'] else f"what holds {answer['subject']}")
+    left = f"still there: {', '.join(answer['still_there'])}" if answer['still_there'] else 'nothing of her is left'
+    made = Counter(m['kind'] for m in answer['made_again'])
+    print(f"erased: {_counted(answer['removed']) or 'nothing was there'}; made again: {_counted(made) or 'nothing'}; "
+          f"names replaced: {_counted(answer['renamed']) or 'none'}; {answer['searched_bytes']:,} bytes searched, {left}")
+    for what in answer['not_made_again']: print(f'not made again: {what}')
+    for name in answer['not_serving']: print(f'NOTHING SERVES {name} now: release a version')
+    print(f"certificate: {answer['certificate']}")
 
 # %% ../nbs/98_people_commands.ipynb #ff02c51e
 def _show_profile(answer:dict):
@@ -232,6 +236,20 @@ def _check_plan(path:Path):
         raise UserError(f"{path} is there already and is no plan: give plan= another name")
 
 # %% ../nbs/98_people_commands.ipynb #16dc2b97
+def _tell(plan:dict):
+    "Say in short what an erasure is about to do."
+    from enterprise_lm.subjects import tell_plan
+    told = f"{tell_plan(plan)}\n(without --erase, --plan FILE.json writes every step and changes nothing)"
+    print(told, file=sys.stderr, flush=True)
+
+def _erase(who:str, force:bool, tell)->dict:
+    "Carry an erasure out; returns its certificate."
+    from enterprise_lm.running import run_with_state
+    from enterprise_lm.subjects import erase
+    certificate = erase(who, run_with_state, force=force, tell=tell)
+    facts = certificate.json('erasure.json')
+    return facts | dict(certificate=str(certificate.path), ok=facts['complete'])
+
 @commands.command()
 @answered
 def subject(
@@ -239,17 +257,19 @@ def subject(
                                       help='What the subject column of the data says, '
                                            'or a mark such as s-3f9a2c51d2e84b77.')],
     plan:Annotated[Optional[Path], typer.Option(help='Write the erasure plan to this .json file.')]=None,
-    erase:Annotated[bool, typer.Option('--erase', help='Erase the person, make again what was made of her, '
-                                                       'and write the certificate.')]=False,
+    erase:Annotated[bool, typer.Option('--erase', help='Erase the person, make again what was made of her, and write '
+                                                       'the certificate; look at --plan first.')]=False,
+    force:Annotated[bool, typer.Option('--force', help='Erase also when a model that serves has no successor.')]=False,
     json_:Json=False,
 ):
     "List every data set, model, answer and vote that holds a person; plan and carry out the erasure."
-    from enterprise_lm.subjects import erase as carry_out, erasure_plan, find_subject
+    from enterprise_lm.subjects import find_subject, plan_erasure
+    if force and not erase: raise UserError("force=True is for an erasure: give erase=True too")
     if plan: _check_plan(plan)
+    def tell(made):
+        if plan: plan.write_text(json.dumps(made, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        if erase and not json_: _tell(made)
+    if erase: return _erase(who, force, tell), _show_subject
     found = find_subject(who)
-    if plan: plan.write_text(json.dumps(erasure_plan(found), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    if not erase: return dict(subject=found.mark, holdings=found.rows(), plan=erasure_plan(found)), _show_subject
-    from enterprise_lm.running import run_with_state
-    certificate = carry_out(who, run_with_state)
-    facts = certificate.json('erasure.json')
-    return facts | dict(certificate=str(certificate.path), ok=facts['complete']), _show_subject
+    tell(made := plan_erasure(found))
+    return dict(subject=found.mark, holdings=found.rows(), plan=made), _show_subject
