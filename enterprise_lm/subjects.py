@@ -72,8 +72,8 @@ def _ways_on(model:str, subject:Subject, settings)->str:
     before = next((v for v in versions(model, settings) if 'previous' in v['aliases']), None)
     clean = before and before['digest'] not in concerned
     back = f"let version {before['version']} serve, which never saw them (`elm rollback {model}`), " if clean else ''
-    return (f"{back}release another and call again, or call with force=True, after which nothing serves {model} until a "
-            "version is released")
+    return (f"{back}release another and call again, or call with force=True, after which nothing serves {model} until "
+            "a version is released")
 
 def _check_successors(serving:list[dict], subject:Subject, settings):
     "Raise `WorkError` when a pipeline is known for none of them."
