@@ -201,7 +201,8 @@ def _show_subject(answer:dict):
     left = f"still there: {', '.join(answer['still_there'])}" if answer['still_there'] else 'nothing of her is left'
     made = Counter(m['kind'] for m in answer['made_again'])
     print(f"erased: {_counted(answer['removed']) or 'nothing was there'}; made again: {_counted(made) or 'nothing'}; "
-          f"names replaced: {_counted(answer['renamed']) or 'none'}; {answer['searched_bytes']:,} bytes searched, {left}")
+          f"names replaced: {_counted(answer['renamed']) or 'none'}; "
+          f"{answer['searched_bytes']:,} bytes searched, {left}")
     for what in answer['not_made_again']: print(f'not made again: {what}')
     for name in answer['not_serving']: print(f'NOTHING SERVES {name} now: release a version')
     print(f"certificate: {answer['certificate']}")
