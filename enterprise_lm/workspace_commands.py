@@ -26,6 +26,13 @@ home = workspace
 '''
 
 # %% ../nbs/98_workspace_commands.ipynb #0e8eeedd
+def _write_whole(path:Path, content:bytes):
+    "Write a file that is there with all its bytes or not at all."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.{os.getpid()}')
+    try: draft.write_bytes(content); draft.replace(path)
+    finally: draft.unlink(missing_ok=True)
+
 def _lay_down(directory:Path)->dict:
     "Write the files of a workspace that are not there yet; returns what was made and kept."
     from enterprise_lm.core.settings import Settings
@@ -35,7 +42,7 @@ def _lay_down(directory:Path)->dict:
     wanted = {directory/'settings.ini': _ini.encode()} | {directory/'pipelines'/p.name: p.read_bytes() for p in files}
     made = [path for path in wanted if not path.exists()]
     try:
-        for path in made: path.parent.mkdir(parents=True, exist_ok=True); path.write_bytes(wanted[path])
+        for path in made: _write_whole(path, wanted[path])
     except OSError as error:
         raise UserError(f"cannot write to {directory}: {error.strerror}; give a folder you may write to") from None
     kept = [str(p) for p in wanted if p not in made]
@@ -53,11 +60,9 @@ def init(directory:Annotated[Path, typer.Argument(help='Folder of the workspace;
 
 # %% ../nbs/98_workspace_commands.ipynb #cd0e5173
 def _artifact(name:str, home:Path)->Path:
-    "The folder of an artifact by digest, or by name (its newest version)."
-    from enterprise_lm.core.artifact import find, list_artifacts
-    found = find(name.rpartition('@')[2].rpartition('-')[2] if len(name) > 3 else '????')
-    found = found or next((a for a in list_artifacts() if a.name == name), None)
-    if found: return found.path
+    "The folder of an artifact by digest, name or name@version."
+    from enterprise_lm.core.versions import named_artifact
+    if found := named_artifact(name): return found.path
     raise UserError(f"there is no run, artifact or digest `{name}` in {home}: `elm ls` lists what there is")
 
 # %% ../nbs/98_workspace_commands.ipynb #ef12b056
@@ -73,46 +78,95 @@ def _target(name:str)->Path:
     return runs[0].folder
 
 # %% ../nbs/98_workspace_commands.ipynb #b86f1e8e
-def _listings(settings)->dict:
-    "`{kind: function that returns its rows}`, newest first."
+def _artifact_rows(settings, notes:list, kind:str='*')->list[dict]:
+    "A row for each artifact, newest first; what cannot be read is put into `notes`."
     from enterprise_lm.core.artifact import list_artifacts
+    from enterprise_lm.core.versions import count_versions
+    found = list_artifacts(kind, settings.folder('artifacts'), notes)
+    number = count_versions(found)
+    return [dict(kind=a.kind, name=a.name, version=number[a.digest], digest=a.short, time=a.manifest['time'])
+            for a in found]
+
+def _listings(settings, notes:list)->dict:
+    "`{what: function that returns its rows}`, newest first; a kind of artifact may be asked for as well."
     from enterprise_lm.pipelines.run import list_runs
     from enterprise_lm.release.registry import model_names, versions
-    return dict(
+    known = dict(
         runs=lambda: [dict(run=r.id, state=r.state, seconds=round(r.seconds, 1), started=r.started)
                       for r in list_runs(settings)],
         models=lambda: [dict(model=m, version=v['version'], aliases=v['aliases'], made_by=v['name'],
                              digest=v['digest'][:12])
                         for m in model_names(settings) for v in versions(m, settings)[::-1]],
-        artifacts=lambda: [dict(kind=a.kind, name=a.name, digest=a.short, time=a.manifest['time'])
-                           for a in list_artifacts(root=settings.folder('artifacts'))])
+        artifacts=lambda: _artifact_rows(settings, notes))
+    kinds = sorted(p.name for p in settings.folder('artifacts').iterdir() if p.is_dir() and p.name not in known)
+    return known | {kind: lambda kind=kind: _artifact_rows(settings, notes, kind) for kind in kinds}
 
 # %% ../nbs/98_workspace_commands.ipynb #d93e69cd
 @commands.command()
 @answered
-def ls(what:Annotated[str, typer.Argument(help='runs, artifacts or models; all of them without it.')]='',
+def ls(what:Annotated[str, typer.Argument(help='runs, models, artifacts, or one kind of them such as corpus; '
+                                               'all without it.')]='',
        json_:Json=False):
     "List runs, artifacts and registered models, newest first."
     from enterprise_lm.core.errors import unknown
     from enterprise_lm.core.settings import get_settings
-    known = _listings(get_settings())
+    notes = []
+    known = _listings(get_settings(), notes)
     if what and what not in known: raise unknown('listing', what, known)
+    wanted = [what] if what else ['runs', 'models', 'artifacts']
     def show(answer):
-        for title, rows in answer.items(): show_table(rows, title); print()
-    return {name: rows() for name, rows in known.items() if what in ('', name)}, show
+        for title in wanted: show_table(answer[title], title); print()
+        for note in answer['damaged']: print(note)
+    return {name: known[name]() for name in wanted} | dict(damaged=[str(n) for n in notes]), show
 
 # %% ../nbs/98_workspace_commands.ipynb #ddda604e
-def _show_manifest(answer:dict):
-    "Print a manifest, a line for each key."
-    def plain(v): return json.dumps(v, ensure_ascii=False)[:300] if isinstance(v, (dict, list)) else v
-    show_table([dict(key=k, value=plain(v)) for k, v in answer.items()])
+def _counts(counts:dict, most:int=8)->str:
+    "Names and numbers in one line, the most first."
+    ordered = sorted(counts.items(), key=lambda c: -c[1])
+    more = f' and {len(counts) - most} more' if len(counts) > most else ''
+    return ', '.join(f'{k} {v:,}' for k, v in ordered[:most]) + more
+
+def _of_corpus(artifact)->dict:
+    "Rows, labels, languages and quality of a corpus."
+    from collections import Counter
+    from enterprise_lm.data.quality import inspect
+    facts, quality, languages = artifact.json('corpus.json'), inspect(artifact), Counter()
+    for side in facts['splits'].values(): languages.update(side.get('languages', {}))
+    labels = {label: sum(sides.values()) for label, sides in facts.get('label_counts', {}).items()}
+    return dict(rows=', '.join(f"{s} {v['rows']:,}" for s, v in facts['splits'].items()), labels=_counts(labels),
+                languages=_counts(languages), quality=f'{quality.score:.2f}; {quality.weakest.sentence}',
+                files=', '.join(dict.fromkeys(f['file'] for f in facts.get('files', ()))))
+
+def _of_erasure(artifact)->dict:
+    "What was erased, what was made again, and what is left."
+    def plain(value):
+        if isinstance(value, dict): return ', '.join(f'{k} {plain(v)}' for k, v in value.items())
+        return ', '.join(map(plain, value)) if isinstance(value, list) else str(value)
+    return {key.replace('_', ' '): plain(value) or 'nothing' for key, value in artifact.json('erasure.json').items()}
+
+# %% ../nbs/98_workspace_commands.ipynb #58f660fd
+_told = dict(corpus=_of_corpus, erasure=_of_erasure)
+
+def _described(artifact)->dict:
+    "What an artifact holds, what it was made from and how."
+    parents = ', '.join(f"{p['kind']} {p['name']}@{p['digest'][:12]}" for p in artifact.parents)
+    facts = _told.get(artifact.kind, lambda a: dict(files=', '.join(sorted(a.files)[:12])))(artifact)
+    how = {f'by {k}': json.dumps(v, ensure_ascii=False) if isinstance(v, (dict, list)) else v
+           for k, v in artifact.parameters.items() if v not in (None, '', [], {})}
+    return facts | dict(made_from=parents, time=artifact.manifest['time'], digest=artifact.digest) | how
+
+def _show_artifact(answer:dict):
+    "Print what an artifact holds, a line for each fact."
+    print(f"{answer['kind']} {answer['name']}@{answer['digest'][:12]}\n{answer['path']}\n")
+    said = {k: v for k, v in answer['described'].items() if v not in ('', None)}
+    show_table([dict(what=k.replace('_', ' '), value=v) for k, v in said.items()])
 
 def _show_steps(answer:dict):
     "Print a run and where its notebooks are."
     show_run(answer)
     print(); show_table([{k: s[k] for k in ('name', 'state', 'seconds', 'notebook')} for s in answer['steps']])
 
-# %% ../nbs/98_workspace_commands.ipynb #58f660fd
+# %% ../nbs/98_workspace_commands.ipynb #883733fd
 @commands.command()
 @answered
 def show(target:Annotated[str, typer.Argument(help='A run, an artifact, a path or a digest; '
@@ -122,7 +176,8 @@ def show(target:Annotated[str, typer.Argument(help='A run, an artifact, a path o
     from enterprise_lm.pipelines.run import load_run
     folder = _target(target)
     if (folder/'manifest.json').is_file():
-        return dict(path=str(folder)) | load(folder, verify=False).manifest, _show_manifest
+        artifact = load(folder, verify=False)
+        return dict(path=str(folder)) | artifact.manifest | dict(described=_described(artifact)), _show_artifact
     return run_answer(load_run(folder)) | dict(folder=str(folder), ok=True), _show_steps
 
 # %% ../nbs/98_workspace_commands.ipynb #234dab7a
