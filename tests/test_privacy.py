@@ -85,10 +85,43 @@ def test_found(text, kind):
 
 @pytest.mark.parametrize('text', [
     'order BL-48213', 'paid 12.90 on 2026-11-05 at 10:30:00', 'bought on 03/02/2025', 'firmware 2.14.0.7', '固件2.14.0.7', 'std::vector', '运单号13800000000', '订单号：18600001234', 'tracking 13800000000',
-    'card 4111 1111 1111 1112', '订单110105194912310021', 'serial ZQ-0042-7781-3309', 'in 1998 and 2001', '3.14159265358979', '2026年11月5日', '', '订单20261105881234567890', '快递单号SF1234567890123',
+    '4111 1111 1111 1112', 'order 4111.1111.1111.1111', 'rows: 138\n20261105\n140\n20261106', '4500\n4600\n4700\n4802', '共138，12345678件', '谢谢@moth.flame', 'look at the dot com boom', '订单110105194912310021', 'serial ZQ-0042-7781-3309', 'in 1998 and 2001', '3.14159265358979', '2026年11月5日', '', '订单20261105881234567890', '快递单号SF1234567890123',
     '发票号 011002100311', '流水号6222021234567890', 'invoice 4111111111111111', 'password: please reset it', '我的密码忘了', 'the user guide', '微信支付失败', '金额1234567890元', '十二万三千四百五十六', '版本10.0.19045.1'])
 def test_left_alone(text):
     assert redact(text) == text
+
+
+odd_gaps = st.sampled_from(['\n', '\r\n', '\t', '  ', '.', '·', '_', ',', '，', '—', '\u3000', '\u2028', '\x0b'])
+within = st.sampled_from(['', '', '', '\u200b', '\u3164', '\U000e0041', '\u0301', '\u2060'])
+told = dict(PHONE=('13812345678', (3, 7), '我的电话是{}谢谢', 'my phone is {} thanks'), CARD_NUMBER=('4111111111111111', (4, 8, 12), '卡号{}请退款', 'my card {} was charged'),
+            ID_NUMBER=('11010519491231002X', (6, 14), '身份证号{}请核对', 'my id number is {} ok'))
+digits = [str.maketrans('0123456789X', writing) for writing in ('０１２３４５６７８９Ｘ', '𝟎𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗Ⅹ', '٠١٢٣٤٥٦٧٨٩Х', '⓪①②③④⑤⑥⑦⑧⑨X', '⁰¹²³⁴⁵⁶⁷⁸⁹X')] + [{}]
+
+
+@sane
+@given(st.data(), st.sampled_from(list(told)), st.sampled_from(digits), st.booleans())
+def test_a_number_is_found_whole_however_it_is_written(data, kind, writing, english):
+    number, cuts, *frames = told[kind]
+    gap = data.draw(odd_gaps)
+    groups = [number[a:b].translate(writing) for a, b in zip((0, *cuts), (*cuts, None))]
+    hidden = [data.draw(within).join(group) for group in groups]
+    frame = frames[english]
+    spans = [s for s in find_personal(frame.format(gap.join(hidden))) if s.end > frame.index('{')]
+    assert [(s.type, s.text) for s in spans] == [(kind, gap.join(hidden))]
+
+
+@pytest.mark.parametrize('written', ['zh\u0430@example.com', 'zhang@\u0435xample.com', 'zhang.wei@\nexample.com', 'zhang@example。com', 'zhang﹫example.com', '𝐳𝐡ang@example.com', 'zhang%40example.com',
+    '张伟@例子.中国', 'zhang(at)example(dot)com', 'zhang.wei @ example.com', 'zhang＠ｅｘａｍｐｌｅ．ｃｏｍ', 'zhang[at]example.com', 'zhang@bücher.example', 'иван@пример.рф'])
+@pytest.mark.parametrize('frame', ['邮箱{}请回', 'mail {} now', '请联系{}。'])
+def test_a_disguised_mailbox_is_found_whole(written, frame):
+    assert [(s.type, s.text) for s in find_personal(frame.format(written))] == [('EMAIL', written)]
+
+
+@pytest.mark.parametrize('text, kind, found', [('My card is 4111-1111-1111-1112', 'CARD_NUMBER', '4111-1111-1111-1112'), ('91350100M000100Y44', 'CREDIT_CODE', '91350100M000100Y44'),
+    ('位于北纬39.9042度，东经116.4074度。', 'COORDINATES', '北纬39.9042度，东经116.4074度'), ('she is thirty-nine years old', 'AGE', 'thirty-nine'), ('三十九岁', 'AGE', '三十九'), ('身份证号11010519491231002Ⅹ请核对', 'ID_NUMBER', '11010519491231002Ⅹ'),
+    ('身份证1.1.0.1.0.5.1.9.4.9.1.2.3.1.0.0.2.X', 'ID_NUMBER', '1.1.0.1.0.5.1.9.4.9.1.2.3.1.0.0.2.X'), ('电话①13800000000，②', 'PHONE', '13800000000')])
+def test_found_whole(text, kind, found):
+    assert [(s.type, s.text) for s in find_personal(text)] == [(kind, found)] and find_personal(text)[0].score >= .5
 
 
 def test_a_wrong_check_digit_lowers_the_score_and_the_policy_decides():
@@ -108,7 +141,7 @@ def test_one_wrong_digit_is_noticed(number, place):
     assert not luhn(digits[:place] + str((int(digits[place]) + 1) % 10) + digits[place + 1:])
 
 
-hostile = ('1 ', 'a@', 'a1:', '(0', 'BE67 ', '+1 ', 'a', '1', '1-', 'A1', '[PHONE]', 'password=', 'user ', 'born ', '一', '1一', '微信', '2001:', '1.2.3.', 'x_', '@a', '-----BEGIN PRIVATE KEY-----', 'eyJa.', '1 岁',
+hostile = ('1_', '1,', '1\n', 'a@\n', 'a at ', '(at)', 'a@b。', '①', '张@', '1\u0301', '1 ', 'a@', 'a1:', '(0', 'BE67 ', '+1 ', 'a', '1', '1-', 'A1', '[PHONE]', 'password=', 'user ', 'born ', '一', '1一', '微信', '2001:', '1.2.3.', 'x_', '@a', '-----BEGIN PRIVATE KEY-----', 'eyJa.', '1 岁',
            'order 1 ', '电话1', '\u200b1', '"', 'http://a:', 'passport A1 ', '138 0000 0000 ', '1/', '年1', '°1', '沪A', 'a.b@', '4111 ', '(((((', 'card 4111111111111112 ')
 
 

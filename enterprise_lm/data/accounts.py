@@ -115,9 +115,9 @@ _seconds = r'''(?:[0-9]{1,2}(?:\.[0-9]{1,4})?\s?(?:"|″|”|''))?'''
 _angle = rf'[0-9]{{1,3}}\s?°\s?[0-9]{{1,2}}\s?[\'′’]\s?{_seconds}\s?'
 _degrees = re.compile(rf'(?<![0-9]){_angle}[NSns]?[,，\s]{{0,3}}{_angle}{_east}')  # 40°26'46"N 79°58'56"W
 
-_chinese_angle = (r'(?:东经|西经|北纬|南纬)\s?[0-9]{1,3}(?:\.[0-9]{1,10})?°?'
-                  r'(?:[0-9.]{1,8}[′\'’分])?(?:[0-9.]{1,8}[″"”秒])?')
-_chinese_pair = re.compile(rf'{_chinese_angle}[，,、\s]{{0,2}}{_chinese_angle}')  # 北纬30.25°，东经120.17°
+_chinese_angle = (r'(?:东[经經]|東[经經]|西[经經]|北[纬緯]|南[纬緯]|[经經]度|[纬緯]度)[是为為:]?\s?-?[0-9]{1,3}(?:\.[0-9]{1,10})?'
+                  r'[°度]?(?:[0-9.]{1,8}[′\'’分])?(?:[0-9.]{1,8}[″"”秒])?')
+_chinese_pair = re.compile(rf'{_chinese_angle}[，,、;和\s]{{0,2}}{_chinese_angle}')  # 北纬30.25°，东经120.17度
 
 # %% ../../nbs/10_data/15_accounts.ipynb #9a9b2c7a
 _postcode = re.compile(any_of(r'\b(?:zip(?: ?code)?|post ?code|postal code|plz)\b', '邮编', '郵編', '邮政编码', '郵遞區號'))
@@ -128,7 +128,7 @@ _postcode_value = re.compile(any_of(
 
 def find_places(prepared:Prepared)->Findings:
     "Yield positions (decimal degrees, degrees and minutes) and postcodes behind a word for them."
-    if not prepared.ascii and ('°' in prepared.text or '经' in prepared.text):
+    if not prepared.ascii and mentions(prepared, '°经經'):
         for pattern in (_degrees, _chinese_pair):
             yield from findings(pattern.finditer(prepared.text), 'COORDINATES', .9, 'degrees')
     if prepared.runs and '.' in prepared.text: yield from _decimal_places(prepared)

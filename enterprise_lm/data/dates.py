@@ -7,7 +7,7 @@ __all__ = ['find_births', 'find_ages', 'find_dates']
 
 # %% ../../nbs/10_data/15_dates.ipynb #1c54e9dd
 import re
-from .patterns import Findings, Prepared, any_of, findings, mentions, phrases, word_before
+from .patterns import Findings, Prepared, alternatives, any_of, findings, mentions, phrases, word_before
 
 # %% ../../nbs/10_data/15_dates.ipynb #bf288db7
 _month = any_of('jan(?:uary)?', 'feb(?:ruary)?', 'mar(?:ch)?', 'apr(?:il)?', 'may', 'june?', 'july?', 'aug(?:ust)?',
@@ -82,7 +82,7 @@ def find_births(prepared:Prepared)->Findings:
         if _is_birth(prepared, found): yield *found.span(), 'DATE_OF_BIRTH', score, 'word for birth'
 
 # %% ../../nbs/10_data/15_dates.ipynb #3b6cf8a8
-_small = re.compile(rf'[0-9]+|[{_cn}百]+(?=[周週]?[岁歲])')
+_number, _small = re.compile('[0-9]+'), re.compile(rf'[0-9]+|[{_cn}百]+(?=[周週]?[岁歲])')
 _age_behind = re.compile(any_of(
     r'[ -]?(?:years?|yrs?)[ -]?(?:old|of age)\b', r'[ -]?y[./]?o\b', '(?: ?[周週]?[岁歲])(?!月)'))
 _turning = any_of('aged?', 'age is', 'age of', 'at the age of', '(?:just|has|have|recently|will) turn(?:ed)?',
@@ -100,7 +100,6 @@ _joints = tuple('.,/:-')  # between digits they make one number of two
 
 def _is_age(low:str, start:int, end:int)->bool:
     "Whether digits or Chinese numerals are somebody's age."
-    if end - start > 4: return False
     if low[start:end].isascii():
         if int(low[start:end]) > 119: return False
         if low[start - 1:start] in _joints and low[start - 2:start - 1].isdigit(): return False  # 12.5, 10:30
@@ -108,10 +107,26 @@ def _is_age(low:str, start:int, end:int)->bool:
     if low[start - 2:start] == ', ' and _apposed.match(low, end): return True
     return bool(_age_before.search(low, max(0, start - 30), start)) and not _not_age.match(low, end)
 
+_units = 'one two three four five six seven eight nine'.split()
+_teens = 'ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen'.split()
+_tens = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()
+_spelt = re.compile(rf'\b(?:{alternatives(_tens)}(?:[ -]{alternatives(_units)})?|{alternatives(_teens + _units)})\b')
+
+def _is_spelt_age(low:str, start:int, end:int)->bool:
+    "Whether a number in English words is an age; after *turned* a small one is more often something else."
+    if _age_behind.match(low, end): return True
+    told = low[start:end] not in _units and _age_before.search(low, max(0, start - 30), start)
+    return bool(told) and not _not_age.match(low, end)
+
 def find_ages(prepared:Prepared)->Findings:
     "Yield ages, the number alone."
-    for found in _small.finditer(prepared.low):
-        if _is_age(prepared.low, *found.span()): yield *found.span(), 'AGE', .8, 'age'
+    low = prepared.low
+    for found in (_number if prepared.ascii else _small).finditer(low):
+        start, end = found.span()
+        if end - start < 5 and _is_age(low, start, end): yield start, end, 'AGE', .8, 'age'
+    if mentions(prepared, ('year', 'aged ', 'age of ', 'turn')):
+        for found in _spelt.finditer(low):
+            if _is_spelt_age(low, *found.span()): yield *found.span(), 'AGE', .8, 'age in words'
 
 # %% ../../nbs/10_data/15_dates.ipynb #f26bded8
 _months = any_of(*'january february april june july august september october november december'.split())

@@ -82,7 +82,7 @@ def _speak(text:str)->str: return _spoken.sub(_read_run, text)
 
 # %% ../../nbs/10_data/13_folding.ipynb #003b80a0
 _ring = re.compile(f'[{_rings}]')
-_ringed = re.compile(f'[0-9{_rings}](?:[ -]?[0-9{_rings}]){{5,}}')
+_ringed = re.compile(rf'[0-9{_rings}](?:[\W_]{{0,3}}[0-9{_rings}]){{5,}}')
 _plain_rings = str.maketrans(_rings, '0123456789')
 _counting = re.compile(
     rf'(?:(?<![0-9{_rings}])|(?<=[0-9]{{6}}))[{_rings}](?=[0-9]{{6}})|(?<=[0-9]{{6}})[{_rings}](?![0-9{_rings}])')
@@ -93,7 +93,7 @@ def _read_rings(run:re.Match)->str:
     return ''.join(c if i in counting else c.translate(_plain_rings) for i, c in enumerate(run[0]))
 
 # %% ../../nbs/10_data/13_folding.ipynb #25dd8997
-_cross = re.compile(r'([0-9])[ХхΧχ×✕✗╳](?!\w)')
+_cross = re.compile(r'([0-9])[ХхΧχ×✕✗╳](?![0-9A-Za-z\u0370-\u052f])')
 
 def fold_signs(
     text:str, # any text

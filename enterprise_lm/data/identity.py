@@ -90,13 +90,14 @@ def find_national_ids(prepared:Prepared)->Findings:
 _credit = re.compile(free('[0-9A-Za-z]{8}[ -]?[0-9A-Za-z]{9}[ -]?[0-9A-Za-z]'))
 
 def find_credit_codes(prepared:Prepared)->Findings:
-    "Yield unified social credit codes (GB 32100-2015); behind a word for it with a wrong check character too."
+    "Yield unified social credit codes (GB 32100-2015), mistyped ones with a lower score."
     if not prepared.runs: return
     for found in _credit.finditer(prepared.text):
         code = _separators.sub('', found[0])
         if not credit_code_shape(code): continue
         right = credit_code(code)
-        score = judge(prepared, found.start(), .85 if right else .35, ('code',))
+        shape = .85 if right else .35 if code.isdigit() else .55
+        score = judge(prepared, found.start(), shape, ('code',))
         yield *found.span(), 'CREDIT_CODE', score, 'credit code' if right else 'credit code, wrong check character'
 
 # %% ../../nbs/10_data/15_identity.ipynb #c8eb7300

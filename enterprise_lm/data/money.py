@@ -23,9 +23,9 @@ def _right_cards(prepared:Prepared, start:int, end:int)->Findings:
 _card_run = re.compile(begins + '[0-9]+(?:[ -][0-9]+)*(?![0-9A-Za-z])')
 
 def _mistyped(prepared:Prepared, start:int, end:int)->Findings:
-    if word_before(prepared, start)[0] != 'card': return
     for start, end, _ in pieces(prepared.text, start, end, 15, 19, card_shape):
-        yield start, end, 'CARD_NUMBER', .4, 'card, wrong check digit'
+        score = judge(prepared, start, .3, ('card',))
+        if score: yield start, end, 'CARD_NUMBER', score, 'card, wrong check digit'
 
 def find_cards(prepared:Prepared)->Findings:
     "Yield payment card numbers: Luhn (ISO/IEC 7812-1) and the networks' first digits and lengths."

@@ -7,20 +7,64 @@ __all__ = ['find_emails', 'find_machines', 'find_url_credentials', 'find_urls']
 
 # %% ../../nbs/10_data/15_network.ipynb #ab7ef16d
 import ipaddress, re
-from .patterns import Findings, Prepared, any_of, free, judge, word_before
+from .patterns import Findings, Prepared, alternatives, any_of, free, judge, mentions, word_before
 
 # %% ../../nbs/10_data/15_network.ipynb #257690fe
-_letters = 'A-Za-z0-9\u00c0-\u024f'
+_european = r'A-Za-z\u00c0-\u024f\u0300-\u036f\u0370-\u03ff\u0400-\u052f\u1e00-\u1fff'
+_letters = _european + '0-9'
 _mailbox = rf"(?<![{_letters}_.+%'-])[{_letters}_.+%'-]+"
-_domain = rf'(?:[{_letters}](?:[{_letters}-]{{0,62}}[{_letters}])?\.)+[A-Za-z]{{2,24}}(?![A-Za-z0-9])'
+_label = any_of(rf'[{_letters}](?:[{_letters}-]{{0,62}}[{_letters}])?', r'[\u4e00-\u9fff][\u4e00-\u9fff0-9-]{0,30}')
+_chinese_ends = """中国 中國 公司 网络 網絡 网址 網址 网站 在线 中文网 中信 集团 商城 商店 网店 政务 公益 香港 台湾 台灣 新加坡 澳门
+    手机 移动 信息 企业 世界 游戏 娱乐 健康 时尚 购物 餐厅 广东 佛山 慈善 机构 政府 我爱你""".split()
+_ending = any_of(alternatives(_chinese_ends), 'xn--[a-z0-9-]{2,40}',
+                 r'[A-Za-z\u0370-\u03ff\u0400-\u052f]{2,24}(?![A-Za-z0-9])')
+_domain = rf'(?:{_label}\.)+{_ending}'
 _email = re.compile(f'{_mailbox}@{_domain}')
 
+# %% ../../nbs/10_data/15_network.ipynb #a2d0ea3e
+_brackets = r'\s?[(\[{{<]\s?{}\s?[)\]}}>]\s?'.format
+_at, _dot = any_of('@', '%40', _brackets('(?:at|@)')), any_of(r'\s?\.', _brackets(r'(?:dot|\.|点)'))
+_common = '(?:com|net|org|edu|gov|cn|hk|tw|uk|de|fr|eu|us|io|info)(?![A-Za-z0-9])'
+_apart = re.compile(any_of(
+    rf'{_mailbox}(?P<sign>\s{{0,3}}{_at}\s{{0,3}})(?:{_label}{_dot})+{_ending}',              # ann (at) loom.example
+    rf'{_mailbox}\s{{0,3}}{_at}\s{{0,3}}{_label}(?:[.。]{_label}){{0,4}}。{_common}',            # ann@loom。com
+    rf'{_mailbox}(?P<word> at )(?:{_label} dot ){{1,4}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])'), re.IGNORECASE)  # a1 at b dot com
+_hint = re.compile(r'\s@|@\s|%40|[(\[{<]\s?(?:at|@)\s?[)\]}>]|@[^\s。]{1,80}(?:。|[(\[{]\s?(?:dot|点))| at .{1,80} dot ', re.I)
+_mail = re.compile('mail|contact|write to|邮|郵|联系|聯繫')
+
+def _is_mailbox(prepared:Prepared, found:re.Match)->bool:
+    "Whether what stands before a sign with spaces on both sides is a mailbox."
+    sign, start = found['sign'] or found['word'] or '', found.start()
+    if not (sign[:1].isspace() and sign[-1:].isspace()): return True
+    name = prepared.text[start:prepared.text.index(sign, start)]
+    return bool(re.search('[0-9._]', name) or _mail.search(prepared.low, max(0, start - 48), start))
+
+# %% ../../nbs/10_data/15_network.ipynb #523c9869
+_chinese_mailbox = re.compile(rf'[\u4e00-\u9fff]{{1,4}}@{_domain}')
+_han, _leading = re.compile('[\u4e00-\u9fff]'), re.compile('.*[是为為叫到给給至发發寄箱系]')
+
+def _chinese_mailboxes(text:str)->Findings:
+    "Addresses with a Chinese mailbox."
+    for found in _chinese_mailbox.finditer(text):
+        domain = text[text.index('@', found.start()):found.end()]
+        if not _han.search(domain) and not _mail.search(text, max(0, found.start() - 12), found.end()): continue
+        lead = _leading.match(text, found.start(), text.index('@', found.start()))
+        start = lead.end() if lead else found.start()
+        if text[start] != '@': yield start, found.end(), 'EMAIL', .8, 'email, chinese mailbox'
+
+_spelt = ('%40', ' dot ', 'at)', 'at]')
+
 def find_emails(prepared:Prepared)->Findings:
-    "Yield e-mail addresses, with letters of Western Europe in them (RFC 5322 dot-atom, RFC 6531)."
-    if '@' not in prepared.text: return
-    for found in _email.finditer(prepared.text):
-        quoted = found[0][0] == "'"  # 'ann@loom.example'
-        yield found.start() + quoted, found.end(), 'EMAIL', .99, 'email'
+    "Yield e-mail addresses, internationalised and disguised ones too (RFC 5322 dot-atom, RFC 6531)."
+    text = prepared.text
+    if '@' in text:
+        for found in _email.finditer(text):
+            quoted = found[0][0] == "'"  # 'ann@loom.example'
+            yield found.start() + quoted, found.end(), 'EMAIL', .99, 'email'
+        if not prepared.ascii: yield from _chinese_mailboxes(text)
+    if ('@' in text or mentions(prepared, _spelt)) and _hint.search(text):
+        for found in _apart.finditer(text):
+            if _is_mailbox(prepared, found): yield *found.span(), 'EMAIL', .9, 'email, written apart'
 
 # %% ../../nbs/10_data/15_network.ipynb #a9b89ac9
 _ip4 = re.compile(r'(?<![0-9A-Za-z.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z-]|\.[0-9])')

@@ -14,16 +14,18 @@ from .patterns import Findings, Prepared, pieces, prepare_folded, word_before
 from .phones import find_phones
 
 # %% ../../nbs/10_data/16_separated.ipynb #4df35e64
-_white, _signs = r'\s\x00-\x1f\x7f-\x9f', r'._~*\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65\u2014\u2015\-'  # dots, strokes
-_gap = re.compile(rf'(?<=[0-9])(?:[{_white}]{{1,4}}|[{_white}]?[{_signs}]{{1,3}}[{_white}]?|[,\uff0c|])'
+_controls, _signs = r'\x00-\x1f\x7f-\x9f', r'._~*\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65\u2014\u2015'  # dots, strokes
+_white, _lists = rf'\s{_controls}', ',\uff0c|'
+_gap = re.compile(rf'(?<=[0-9])(?:[{_white}]{{1,4}}|[{_white}]?[{_signs}-]{{1,3}}[{_white}]?|[{_lists}])'
                   r'(?=[0-9]|[Xx](?![0-9A-Za-z]))')
-_many = re.compile(rf'[0-9](?:[{_white}{_signs},\uff0c|()/]{{0,4}}[0-9]){{9,}}')
-_usual = (' ', '-')
-_hint = re.compile(rf'[0-9](?:[{_white}{_signs}]{{2,5}}|[^0-9A-Za-z -])[0-9Xx]')  # quick, and true of every odd gap
+_hint = re.compile(rf'[0-9](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')  # quick: there may be one
+_many = re.compile(rf'[0-9](?:[{_white}{_signs}{_lists}()/-]{{0,4}}[0-9]){{9,}}')
+_usual, _four = (' ', '-'), re.compile(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}')  # a network address
 
 def _odd_gaps(text:str)->list[tuple[int, int]]:
     "Where long runs of digits have gaps that no printed number has."
-    gaps = (gap for run in _many.finditer(text) for gap in _gap.finditer(text, run.start(), run.end() + 6))
+    runs = (run for run in _many.finditer(text) if not _four.fullmatch(run[0]))
+    gaps = (gap for run in runs for gap in _gap.finditer(text, run.start(), run.end() + 6))
     return [gap.span() for gap in gaps if gap[0] not in _usual]
 
 def close_gaps(
@@ -46,8 +48,10 @@ def _doubt(piece:str, rule:str)->float:
     if _apart.search(piece): return .35
     return .35 if '\t' in piece and rule not in ('china_mobile', 'plus') else .15
 
-def _fits(kind:str, score:float, groups:list[str])->bool:
-    "Whether a number that no word tells of has the groups of its kind."
+def _fits(kind:str, score:float, rule:str, piece:str)->bool:
+    "Whether a number has the groups of its kind; one that a word tells of may have any."
+    groups = re.findall('[0-9]+', piece)
+    if rule == 'plus' and len(re.sub('[^0-9]', '', _apart.split(piece)[0])) > 7: return not _apart.search(piece)
     if score > .9: return True
     if kind == 'CARD_NUMBER': return all(len(group) > 3 for group in groups[:-1])
     return kind != 'PHONE' or not is_date(groups[-1])
@@ -71,5 +75,5 @@ def find_separated(prepared:Prepared)->Findings:
             a, b = places[start], places[end - 1] + 1
             piece = prepared.text[a:b]
             if piece == closed.text[start:end] or score - _doubt(piece, rule) < .5: continue
-            if _fits(kind, score, re.findall('[0-9]+', piece)):
-                yield a, b, kind, round(score - .01, 2), f'{rule}, odd gaps'
+            if not _fits(kind, score, rule, piece): continue
+            yield a, b, kind, round(score - .01 * (rule != 'china_mobile'), 2), f'{rule}, odd gaps'
