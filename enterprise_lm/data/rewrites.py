@@ -90,6 +90,7 @@ class MaskedReplace:
     rate:float = .1                    # share of words
     segmenter:Segmenter = Segmenter()  # how to find words
     candidates:int = 5                 # draw among so many of the best
+    least:float = .05                  # none that is less likely than this share of the best
     name = 'masked'
     def __post_init__(self): check_rate(self.rate, self.name)
 
@@ -97,7 +98,9 @@ class MaskedReplace:
         free = open_spans(text, self.segmenter)
         chosen = random.sample(free, min(how_many(self.rate, len(free)), len(free))) if free else []
         for a, b in sorted(chosen, reverse=True):
-            found = [(w, p) for w, p in self.filler(text[:a], text[b:], self.candidates + 1) if _fits(w, text[a:b])]
+            found = self.filler(text[:a], text[b:], self.candidates + 1)
+            least = self.least * max((p for _, p in found), default=0)
+            found = [(w, p) for w, p in found if p >= least and _fits(w, text[a:b])]
             if found: text = put_in(text, [(a, b, like(random.choices(*zip(*found))[0], text[a:b]))])
         return text
 
