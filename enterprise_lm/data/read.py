@@ -165,10 +165,23 @@ def label_names_of(
     return [line.strip() for line in text_lines(found, found.name) if line.strip()]
 
 # %% ../../nbs/10_data/30_read.ipynb #a10232ed
+def _head(stream:Iterator)->tuple[list, Iterable]:
+    "The first hundred records and the rest, which raises what reading raised on the way."
+    head = []
+    try:
+        for record in islice(stream, 100): head.append(record)
+    except UserError as error:
+        if not head: raise
+        return head, (_ for _ in iter(_raiser(error), None))
+    return head, stream
+
+def _raiser(error:Exception):
+    def reraise(): raise error
+    return reraise
+
 def _which(stream, text:str, label:str, group:str, file:str)->tuple[dict, Iterable]:
     "Which column is which, by the first hundred records, and the stream with those records in it."
-    stream = iter(stream)
-    head = list(islice(stream, 100))
+    head, stream = _head(iter(stream))
     names = list(dict.fromkeys(n for record in head if not record.reason for n in record.values))
     which = find_columns(names, text, label, group, file) if names else {}
     if not label and any(isinstance(record.values.get(which.get('label')), list | dict) for record in head):
