@@ -18,7 +18,7 @@ from .core.progress import track
 from .core.settings import get_settings
 from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
-from .evidence import search_bytes, telling_words, texts_of_others
+from .evidence import own_parts, search_bytes, telling_words, texts_of_others
 from .opinions import edits_about, edits_of, names_of, opinions_about, opinions_of
 from .origins import descendants, places_holding, rows_in_place, sources_of_rows
 from .origins import split_by_erasure, step_records
@@ -137,7 +137,8 @@ def _known(search:_Search)->Known:
     ids, texts = (frozenset(str(r[key]) for r in rows if r[key]) for key in ('id', 'text'))
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
     words, shared = _hers_alone(rows, telling_words(texts, _others(search)))
-    return Known(search.mark, names, ids, texts, words, shared, erased_texts(search.settings, search.mark))
+    parts = own_parts(texts, _others(search))
+    return Known(search.mark, names, ids, texts, words, parts, shared, erased_texts(search.settings, search.mark))
 
 # %% ../nbs/96_holdings.ipynb #37136562
 _not_rows, _of_raw = ('model', 'tokenizer', 'erasure', 'erasure_plan'), ('concepts', 'corpus', 'profile')
