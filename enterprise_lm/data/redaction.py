@@ -158,7 +158,7 @@ def _warnings(tally:_Tally, action:str, rejected:int)->list[str]:
         said.append(f"`{column[:40]}` holds what looks like personal data ({tally.kept[column]:,}), in the output and, as "
                     f"an id, in the findings: say also={column} to redact it too, with action=pseudonymise if it must "
                     "still tell rows apart")
-    if rejected: said.append(f"{rejected:,} rejected row{'s' * (rejected > 1)} stand in the reject file as they were given")
+    if rejected: said.append(f"rows that are rejected ({rejected:,}) stand in the reject file and are not redacted")
     if action == 'decrypt' and not tally.opened: said.append("nothing was opened: no row holds an encrypted value")
     return said
 
