@@ -7,6 +7,8 @@ import pytest
 
 from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
+from enterprise_lm.data.concept_versions import save_library
+from enterprise_lm.data.concepts import Concept, Library
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.label_export import corpus_key
 from enterprise_lm.data.labels import list_labels, store_label, write_guidelines
@@ -37,6 +39,12 @@ def release(folder):
         with draft('model', 'tfidf', parents=[corpus], parameters=dict(step=step), root=artifacts) as d: save_model(d.path, model)
         promote('intent', register(d.artifact, 'intent', workspace), workspace)
     promote('single', register(d.artifact, 'single', workspace), workspace)
+    words = Library('support')
+    first = (w for t in train.texts for w in re.findall('[a-z]{3,}|[\u4e00-\u9fff]{2}', t.lower())[:1])  # a word of each text
+    for n, word in enumerate(dict.fromkeys(first)):
+        named = dict(en=word if word.isascii() else f'word {n}', zh=f'词{n}' if word.isascii() else word)
+        words.concepts[f'c-{n}'] = Concept(f'c-{n}', named, definition=dict(en=f'<b>word {n}</b>', zh=f'义{n}'), status='accepted')
+    save_library(words, root=artifacts)
     return workspace
 
 
@@ -197,6 +205,8 @@ def test_label_texts_with_buttons_and_keys(running, browser, tmp_path):
     first = desk(page, 'Ada', 'tone', 'kind\n生气\n<b>neutral</b>')
     title = page.title()
     page.locator('#label_choice_3').get_by_text('3 · <b>neutral</b>').wait_for()
+    page.locator('#label_terms').get_by_text('Terms in this text').wait_for()
+    assert page.locator('#label_terms tbody tr').count() and not page.locator('#label_terms b').count()
     page.locator('#label_reason input, #label_reason textarea').fill('says please, write to ada@brightloom.example 2')
     keep(page, 'app_label', tmp_path)
     second = after(page, lambda: page.locator('#label_choice_2').click())
