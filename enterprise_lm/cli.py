@@ -9,6 +9,40 @@ __all__ = ['application', 'main']
 from .core.process import Terminated, open_streams, stop_on_sigterm, use_utf8
 
 # %% ../nbs/99_cli.ipynb #005c1c71
+_told = {
+    'demo': ('Run the main job on text that ships with the package.', 'elm demo'),
+    'run': ('Run a pipeline, or what is left of it after a crash.', 'elm run intent -p data=letters.csv'),
+    'init': ('Lay down a workspace: settings.ini and the pipelines.', 'elm init mine'),
+    'ls': ('List runs, artifacts and models, newest first.', 'elm ls corpus'),
+    'show': ('Show a run or an artifact.', 'elm show tickets@1'),
+    'lineage': ('Show what an artifact was made from.', 'elm lineage tickets@1 --mermaid'),
+    'settings': ('Show every setting and where it came from.', 'elm settings'),
+    'verify': ('Find any changed, missing or added byte.', 'elm verify --rerun'),
+    'graph': ('Draw a pipeline, or a run with states and times.', 'elm graph intent --svg intent.svg'),
+    'rollback': ('Let the version before serve again.', 'elm rollback intent'),
+    'predict': ('Answer every row of a file.', 'elm predict questions.csv --model intent --output answers.csv'),
+    'serve': ('Answer over HTTP until it is stopped.', 'elm serve --port 8000 --model intent'),
+    'app': ("Open the reviewers' application.", 'elm app --port 7860'),
+    'prepare': ('Collect, clean and check text; make a corpus.', 'elm prepare letters.csv mail/ --output tickets'),
+    'inspect': ('Score the quality of a corpus, part by part.', 'elm inspect tickets'),
+    'diff': ('Compare two versions of a corpus.', 'elm diff tickets@1 tickets@2'),
+    'refresh': ('Make the next version of a corpus.', 'elm refresh tickets letters.csv mail/'),
+    'merge': ('Make one corpus of several.', 'elm merge tickets desk --output all'),
+    'redact': ('Take personal data out of a file.', 'elm redact letters.csv --output masked.csv --action pseudonymise'),
+    'decrypt': ('Open what `elm redact --action encrypt` closed.', 'elm decrypt closed.csv --output open.csv'),
+    'dedupe': ('Keep one of each text.', 'elm dedupe letters.csv --output thin.csv --threshold 0.8'),
+    'convert': ('Write a file in another format.', 'elm convert mail/inbox.mbox mails.jsonl'),
+    'augment': ('Make more training rows out of few.', 'elm augment tickets --output tickets-longer --copies 2'),
+    'subject': ('List what holds a person; plan the erasure.', 'elm subject customer-17 --plan plan.json'),
+    'concepts': ('Terms of a field in two languages.', ''), 'labels': ('What people labelled in `elm app`.', '')}
+
+def _tell(app):
+    "Give each command its short sentence and its example."
+    for command in app.registered_commands:
+        short, example = _told.get(command.name or command.callback.__name__, (None, ''))
+        command.short_help, command.epilog = short, f'Example: {example}' if example else None
+
+# %% ../nbs/99_cli.ipynb #635fa8ff
 _exit_codes = 'Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 130 and 143 stopped by Ctrl-C and SIGTERM.'
 
 def application(): # a typer.Typer
@@ -24,6 +58,7 @@ def application(): # a typer.Typer
     def elm(version:Version=False): pass
     for room in (run_commands, workspace_commands, service_commands, data_commands, file_commands, sample_commands,
                  people_commands):
+        _tell(room.commands)
         app.add_typer(room.commands)
     return app
 
