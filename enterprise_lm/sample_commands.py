@@ -9,7 +9,7 @@ __all__ = ['commands', 'sample', 'vocabulary']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
-from .console import Json, answered, show_table
+from .console import Json, answered, noted, show_table
 from .data_commands import CorpusName, Encoding, Format, Input, named_corpus
 
 # %% ../nbs/98_sample_commands.ipynb #45e0ead7
@@ -24,6 +24,7 @@ def _show_sample(answer:dict):
 
 @commands.command()
 @answered
+@noted
 def sample(
     input:Input,
     output:Annotated[Path, typer.Option('--output', '-o', help='File to write; its ending says the format.')],
@@ -63,6 +64,7 @@ def _show_vocabulary(answer:dict):
 
 @commands.command()
 @answered
+@noted
 def vocabulary(
     corpus:CorpusName,
     output:Annotated[Path, typer.Option('--output', '-o', help='Text file to write: a word, a tab and its count a line.')],
