@@ -109,6 +109,8 @@ def test_merge_refuses_what_does_not_fit(home):
     lines(home/'a.jsonl', range(40)); (home/'b.txt').write_text('\n'.join(f'plain text {i}' for i in range(40)))
     a, b = prepare(home/'a.jsonl', root=home/'root'), prepare(home/'b.txt', root=home/'root')
     with pytest.raises(UserError, match='has labels and b@.*has none'): merge([a, b], root=home/'root')
+    both = Corpus.load(merge([a, b], root=home/'root', unlabelled='keep'))
+    assert sum(len(both[s]) for s in both.splits) == 80 and sum(both[s].labels.count(None) for s in both.splits) == 40
     with pytest.raises(UserError, match='two sources'): merge([a], root=home/'root')
     with pytest.raises(UserError, match='unknown version'): merge([a, 'a@9'], root=home/'root')
 
@@ -119,3 +121,22 @@ def test_names_and_versions(home):
     assert find_corpus('a', home/'root') == find_corpus('a@1', home/'root') == find_corpus(f'a@{first.short}', home/'root') == find_corpus(first.path) == first
     for name in ('b', 'a@2', 'a@ffffffff', ''):
         with pytest.raises(UserError): find_corpus(name, home/'root')
+
+
+def test_a_damaged_corpus_is_not_taken_for_a_missing_file(home):
+    lines(home/'a.jsonl', range(40)); lines(home/'b.jsonl', range(40, 80))
+    a, b = (prepare(home/f'{n}.jsonl', name=n, root=home/'root') for n in 'ab')
+    with open(a.path/'train.arrow', 'r+b') as file: file.truncate(100)
+    with pytest.raises(UserError, match='train.arrow'): merge(['a', 'b'], root=home/'root')
+    with pytest.raises(UserError, match='no file, folder'): merge(['c', 'b'], root=home/'root')
+
+
+def test_the_first_refresh_takes_up_what_prepare_kept(home):
+    data = home/'data'; data.mkdir()
+    lines(data/'a.jsonl', range(30)); lines(data/'b.jsonl', range(100, 130))
+    first = prepare(data, name='cases', root=home/'root', cache=None, cleaning='case', rejected_limit=.7, unlabelled='drop')
+    lines(data/'c.jsonl', range(200, 230)); (data/'c.jsonl').open('a').write('broken\n' * 40)
+    second = refresh('cases', data, home/'root')
+    assert (second.measurements['files_read'], second.measurements['files_reused']) == (1, 2)
+    assert second.parameters['preparation']['cleaning'] == 'case' and second.parameters['unlabelled'] == 'drop' and second.measurements['rejected_limit'] == .7
+    assert second.digest == prepare(data, name='cases', root=home/'full', cleaning='case', rejected_limit=.9, unlabelled='drop').digest
