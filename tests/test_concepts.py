@@ -254,3 +254,50 @@ def test_versions_have_numbers_and_a_pinned_one_holds_every_edit(tmp_path):
     open_library('shop', tmp_path, home).add_label('lamp', 'lampp', hidden=True, who='r7')
     third = pinned_library('shop', tmp_path, home)
     assert third != second and find_library('shop@3', tmp_path) == third == pinned_library('shop@3', tmp_path, home)
+
+
+def test_a_corpus_cleaned_by_a_library_is_made_again_the_same(tmp_path):
+    from enterprise_lm.data.concept_versions import open_library, save_library
+    from enterprise_lm.data.corpus import Corpus, prepare
+    from enterprise_lm.data.refresh import refresh
+    (tmp_path/'settings.ini').write_text('')
+    home = get_settings(tmp_path)
+    root = home.folder('artifacts')
+    shop = Library('shop')
+    shop.add('battery', who='r7', hidden=dict(en=['batery']), synonyms=dict(en=['power cell']))
+    save_library(shop, root=root)
+    (tmp_path/'mail.txt').write_text('\n'.join(f'My batery is flat and power cell {n} too' for n in range(40)))
+    plain = prepare(tmp_path/'mail.txt', name='plain', root=root)
+    assert 'terms' not in plain.parameters['preparation']
+    made = prepare(tmp_path/'mail.txt', name='mail', root=root, preparation=dict(terms='shop'))
+    assert all(t.startswith('My battery is flat and power cell') for t in Corpus.load(made)['train'].texts)
+    assert made.json('cleaning.json')['steps'] == {'terms': 40}
+    assert made.parameters['preparation']['terms'] == f'shop@{save_library(open_library("shop", root, home), root=root).short}'
+    assert [p['kind'] for p in made.parents] == ['concepts']
+    open_library('shop', root, home).add_label('battery', 'flat', who='r7', hidden=True)  # later edits change nothing
+    assert refresh('mail', tmp_path/'mail.txt', root=root) == made
+    assert prepare(tmp_path/'mail.txt', name='mail', root=root, preparation=dict(terms='shop@1'), processes=2) == made
+    now = prepare(tmp_path/'mail.txt', name='mail', root=root, preparation=dict(terms='shop', alternatives=True))
+    assert now != made and Corpus.load(now)['train'].texts[0].startswith('My battery is battery and battery')
+    with pytest.raises(UserError, match='did you mean `shop`'): prepare(tmp_path/'mail.txt', root=root, preparation=dict(terms='shp'))
+
+
+def test_english_verbs_have_no_invented_forms():
+    from enterprise_lm.data.candidates import _listed
+    hidden = {form for c in _listed() for form in c.hidden.get('en', ())}
+    assert {'contacted', 'contacts', 'finding', 'stopped', 'replies', 'agreeing', 'buys'} <= hidden
+    assert not hidden & {'finded', 'findes', 'contactes', 'stoped', 'openned', 'agreeed', 'seing', 'buied', 'choosed', 'goed'}
+
+
+def test_an_export_leaves_foreign_files_alone(tmp_path, monkeypatch):
+    from enterprise_lm.data.concept_library import concepts_build, concepts_export
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'letters.csv').write_text('title_x,body_x\n' + ''.join(f'{n},the lamp of desk {n} is dark\n' for n in range(9)))
+    before = (tmp_path/'letters.csv').read_bytes()
+    with pytest.raises(UserError, match='text='): concepts_build('letters.csv', 'shop')
+    assert concepts_build('letters.csv', 'shop', text='body_x', part='monday')['concepts'] > 1
+    for name in ('letters.csv', 'x.json', 'letters.ttl'):
+        if name == 'letters.ttl': (tmp_path/name).write_text('mine')
+        with pytest.raises(UserError): concepts_export('shop', name)
+    assert (tmp_path/'letters.csv').read_bytes() == before and (tmp_path/'letters.ttl').read_text() == 'mine'
+    for _ in range(2): assert concepts_export('shop', 'shop.csv')['concepts'] == concepts_export('shop', 'shop.ttl')['concepts']
