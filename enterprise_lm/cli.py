@@ -34,13 +34,24 @@ _told = {
     'convert': ('Write a file in another format.', 'elm convert mail/inbox.mbox mails.jsonl'),
     'augment': ('Make more training rows out of few.', 'elm augment tickets --output tickets-longer --copies 2'),
     'subject': ('List what holds a person; plan the erasure.', 'elm subject customer-17 --plan plan.json'),
-    'concepts': ('Terms of a field in two languages.', ''), 'labels': ('What people labelled in `elm app`.', '')}
+    'sample': ('Draw rows by chance, by label or by weight.', 'elm sample tickets few.csv --size 100'),
+    'vocabulary': ('Count the words of a corpus.', 'elm vocabulary tickets'),
+    'profile': ('Count what is known of each who agreed.', 'elm profile clicks.csv --output clicks'),
+    'concepts': ('Terms of a field in two languages.', ''), 'labels': ('What people labelled in `elm app`.', ''),
+    'concepts build': ('Propose concepts; what people edited stays.', 'elm concepts build tickets --output shop'),
+    'concepts query': ('Look a term up, and what is near it.', 'elm concepts query shop lamp'),
+    'concepts edit': ('Change one concept.', 'elm concepts edit shop add_label lamp 台灯 --language zh --who Ann'),
+    'concepts export': ('Write a library as SKOS Turtle or csv.', 'elm concepts export shop shop.ttl'),
+    'concepts import': ('Take in SKOS Turtle or csv.', 'elm concepts import shop.csv --into shop --who Ann'),
+    'labels export': ('Write texts with the labels people gave.', 'elm labels export tickets labels.csv --task urgency')}
 
-def _tell(app):
-    "Give each command its short sentence and its example."
-    for command in app.registered_commands:
-        short, example = _told.get(command.name or command.callback.__name__, (None, ''))
+def _tell(app, group:str=''):
+    "Give each command its short sentence and its example, those of groups as well."
+    for command in (*app.registered_commands, *app.registered_groups):
+        name = group + (command.name or command.callback.__name__)
+        short, example = _told.get(name, (None, ''))
         command.short_help, command.epilog = short, f'Example: {example}' if example else None
+        if inner := getattr(command, 'typer_instance', None): _tell(inner, f'{name} ')
 
 # %% ../nbs/99_cli.ipynb #635fa8ff
 _exit_codes = 'Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 130 and 143 stopped by Ctrl-C and SIGTERM.'
