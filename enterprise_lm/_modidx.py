@@ -3153,6 +3153,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/data/searched.py'),
                                              'enterprise_lm.data.searched._named_spans': ( '10_data/searched.html#_named_spans',
                                                                                            'enterprise_lm/data/searched.py'),
+                                             'enterprise_lm.data.searched._open': ( '10_data/searched.html#_open',
+                                                                                    'enterprise_lm/data/searched.py'),
                                              'enterprise_lm.data.searched._role': ( '10_data/searched.html#_role',
                                                                                     'enterprise_lm/data/searched.py'),
                                              'enterprise_lm.data.searched._texts': ( '10_data/searched.html#_texts',

@@ -9,6 +9,7 @@ __all__ = ['cut_out', 'roles_of', 'Cell', 'search_rows', 'Protection', 'open_val
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from ..core.errors import UserError
 from .actions import decrypt, encrypt, protect
 from .privacy import find_personal
 from .subjects import subject_columns
@@ -111,11 +112,22 @@ class Protection:
         return (_changed(values, changes) if changes else values) | marks
 
 # %% ../../nbs/10_data/76_searched.ipynb #151b4283
+def _open(value, secret:bytes, closed:list):
+    "`value` with the tokens in its texts opened; an error goes to `closed`."
+    if isinstance(value, dict): return {name: _open(v, secret, closed) for name, v in value.items()}
+    if isinstance(value, list): return [_open(v, secret, closed) for v in value]
+    if not isinstance(value, str): return value
+    try: return decrypt(value, secret)
+    except UserError as error:
+        closed.append(error)
+        return value
+
 def open_values(
-    value,       # of a row, or a row
+    values:dict,  # a row
     secret:bytes, # the key it was encrypted with
-): # the value as it was
-    "Return `value` with every token in its texts opened; raises `UserError` for another key or a changed token."
-    if isinstance(value, dict): return {name: open_values(v, secret) for name, v in value.items()}
-    if isinstance(value, list): return [open_values(v, secret) for v in value]
-    return decrypt(value, secret) if isinstance(value, str) else value
+)->tuple[dict, int]: # the row as it was, and how many of its texts stayed closed
+    "Return a row with every token opened; raises `UserError` when there are tokens and the key opens none."
+    closed = []
+    opened = _open(values, secret, closed)
+    if closed and opened == values: raise closed[0]
+    return opened, len(closed)
