@@ -84,6 +84,7 @@ class _Tally:
     columns:dict = field(default_factory=dict)       # all there were
     others:int = 0                                   # texts in another language than the one that was said
     opened:int = 0                                   # rows that held a token
+    closed:int = 0                                   # values with a token that the key does not open
 
     def note(self, row:_Row, cells:list, language:str):
         "Take in one row and what was found in it."
@@ -123,9 +124,10 @@ def _opened(rows:Iterator[tuple], secret:bytes, tally:_Tally)->Iterator[tuple]:
     "Yield (file, record) of every row with its tokens opened."
     for file, record in track(rows, 'opening', unit='rows'):
         values, reason = record.values, record.reason
-        try: values = open_values(values, secret)
-        except UserError as error: reason = reason or str(error)
+        try: values, closed = open_values(values, secret)
+        except UserError as error: reason, closed = reason or str(error), 0
         tally.opened += values != record.values
+        tally.closed += closed
         yield file, Record(record.row, values, reason, record.raw)
 
 # %% ../../nbs/10_data/77_redaction.ipynb #3d19462f
@@ -159,6 +161,8 @@ def _warnings(tally:_Tally, action:str, rejected:int)->list[str]:
                     f"an id, in the findings: say also={column} to redact it too, with action=pseudonymise if it must "
                     "still tell rows apart")
     if rejected: said.append(f"rows that are rejected ({rejected:,}) stand in the reject file and are not redacted")
+    if tally.closed:
+        said.append(f"{tally.closed:,} values hold what looks encrypted and this key does not open: they are as they were")
     if action == 'decrypt' and not tally.opened: said.append("nothing was opened: no row holds an encrypted value")
     return said
 
