@@ -171,3 +171,65 @@ def test_a_stop_at_any_time_is_one_sentence_and_leaves_no_draft(tmp_path, wait, 
     if process.returncode == -number: pytest.skip('the signal came before Python itself had begun')
     assert (process.returncode, json.loads(out)['exit_code']) == (code, code) and error.count('\n') == 1 and 'stopped' in error
     assert [p.name for p in tmp_path.iterdir() if p.name != 'workspace'] == ['big.csv']
+
+
+def test_each_command_has_a_sentence_that_is_not_cut_and_an_example_that_parses():
+    from enterprise_lm.cli import application
+    from typer.main import get_command
+    def leaves(command, path):
+        for name, inner in getattr(command, 'commands', {}).items(): yield from leaves(inner, [*path, name])
+        if not hasattr(command, 'commands'): yield path, command
+    for path, command in leaves(get_command(application()), []):
+        example = shlex.split((command.epilog or '').removeprefix('Example: elm '))
+        assert example[:len(path)] == path, f'{path} has no example'
+        assert '...' not in command.get_short_help_str(60), path
+        command.make_context(path[-1], example[len(path):])
+
+
+def test_help_of_run_lists_pipelines_and_parameters(tmp_path):
+    assert 'language_model' in shell(tmp_path, 'elm run --help').stdout
+    assert '-p preparation="as_is"' in shell(tmp_path, 'elm run intent --help').stdout
+    assert re.fullmatch(r'elm \d+\.\d+\.\d+\n', shell(tmp_path, 'elm --version').stdout)
+
+
+def test_names_with_versions_damage_and_a_readable_corpus(run_elm, tmp_path):
+    (tmp_path/'a.csv').write_text('text,label\n' + ''.join(f'this is letter {n} about my {"lamp" if n % 2 else "parcel"} please,{"lamp" if n % 2 else "parcel"}\n' for n in range(60)))
+    for seed in (1, 2): run_elm('prepare', 'a.csv', '--output', 'letters', '--seed', seed, folder=tmp_path)
+    other = run_elm('prepare', 'a.csv', '--output', 'others', '--json', folder=tmp_path).answer
+    rows = run_elm('ls', 'corpus', '--json', folder=tmp_path).answer['corpus']
+    assert {(r['name'], r['version']) for r in rows} == {('letters', 1), ('letters', 2), ('others', 1)}
+    first = run_elm('show', 'letters@1', '--json', folder=tmp_path).answer
+    assert first['parameters']['seed'] == 1 and run_elm('verify', 'letters@1', '--json', folder=tmp_path).answer['ok']
+    shown = run_elm('show', 'letters', folder=tmp_path).stdout
+    assert all(word in shown for word in ('train 48', 'lamp 30', 'quality', 'en 60'))
+    manifest = Path(other['path'])/'manifest.json'
+    manifest.write_text('{')
+    listed = run_elm('ls', 'artifacts', '--json', folder=tmp_path).answer
+    assert len(listed['artifacts']) == 2 and str(manifest) in listed['damaged'][0]
+    failed = run_elm('inspect', 'others', '--json', folder=tmp_path, code=2).answer['error']
+    assert str(manifest) in failed and 'put the folder' in failed
+
+
+def test_init_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    from enterprise_lm import workspace_commands
+    def full(self, target): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(Path, 'replace', full)
+    with pytest.raises(ValueError, match='No space left'): workspace_commands._lay_down(tmp_path/'mine')
+    assert not [p for p in (tmp_path/'mine').rglob('*') if p.is_file()]
+
+
+def test_a_database_that_is_none_is_one_sentence(run_elm, tmp_path):
+    (tmp_path/'workspace').mkdir()
+    (tmp_path/'workspace/workspace.db').write_bytes(b'garbage' * 500)
+    said = run_elm('subject', 'ann', '--json', folder=tmp_path, code=1).answer['error']
+    assert 'workspace.db cannot be used' in said and '\n' not in said
+    said = run_elm('subject', 'ann', '--json', folder=tmp_path, code=1, ELM_WORKSPACE__DATABASE='postgresql+psycopg://ann:secret@127.0.0.1:1/x').answer['error']
+    assert '[workspace] database' in said and 'secret' not in said
+
+
+@pytest.mark.parametrize('content, says', [(b'key = secret', 'has no section above line 1'), (b'[data]\nseed = 1\nseed = 2\n', 'line 3'), (b'[data]\n\xff', 'save it as UTF-8'), (None, 'Is a directory')])
+def test_a_settings_file_says_how_to_mend_it(run_elm, tmp_path, content, says):
+    if content is None: (tmp_path/'settings.ini').mkdir()
+    else: (tmp_path/'settings.ini').write_bytes(content)
+    said = run_elm('settings', '--json', folder=tmp_path, code=2).answer['error']
+    assert says in said and 'secret' not in said
