@@ -447,6 +447,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/core/settings.py'),
                                              'enterprise_lm.core.settings.Workspace': ( '00_core/settings.html#workspace',
                                                                                         'enterprise_lm/core/settings.py'),
+                                             'enterprise_lm.core.settings._bounded': ( '00_core/settings.html#_bounded',
+                                                                                       'enterprise_lm/core/settings.py'),
                                              'enterprise_lm.core.settings._check': ( '00_core/settings.html#_check',
                                                                                      'enterprise_lm/core/settings.py'),
                                              'enterprise_lm.core.settings._convert': ( '00_core/settings.html#_convert',

@@ -169,7 +169,8 @@ def row_judge(
     names, words = name_pattern(known.names), re.compile('|'.join(map(re.escape, known.words)) or '(?!)')
     mark_text = mark_text or text_marker()
     def part(cell)->bool:
-        return cell in known.parts or cell[:telling_length] in known.parts and any(p.startswith(cell) for p in known.parts)
+        begun = cell[:telling_length] in known.parts
+        return cell in known.parts or begun and any(p.startswith(cell) for p in known.parts)
     def hers(cell)->bool:
         return (len(cell) <= 200 and fold(cell) in whole or words.search(cell) or tells(cell) and part(cell)
                 or known.erased and tells(cell) and mark_text(cell) in known.erased)
@@ -185,7 +186,8 @@ def _unclaimed(path:Path)->Iterator[dict]:
     import pyarrow as arrow
     with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
         for batch in stream:
-            yield from (batch.filter(batch['subject'].is_null()) if 'subject' in batch.schema.names else batch).to_pylist()
+            if 'subject' in batch.schema.names: batch = batch.filter(batch['subject'].is_null())
+            yield from batch.to_pylist()
 
 def _records(path:Path, settings)->Iterator[dict]:
     "The values of a file's rows, and what could not be taken apart as it stood."
