@@ -119,6 +119,16 @@ def _convert(value, default, where:str):
         raise UserError(f"{where} is {str(value)!r}: give "
                         f"{'true or false' if kind is bool else 'a value of type ' + kind.__name__}") from None
 
+# %% ../../nbs/00_core/20_settings.ipynb #b705ce84
+_scores = ('privacy', 'minimum_score'),
+
+def _bounded(value, section:str, key:str, where:str):
+    "`value`, unless it is not a number, or a score outside 0 to 1."
+    wrong = (section, key) in _scores and not 0 <= value <= 1
+    if wrong or value != value:
+        raise UserError(f"{where} is {value:g}: give a number" + ' from 0 to 1' * ((section, key) in _scores))
+    return value
+
 # %% ../../nbs/00_core/20_settings.ipynb #32b7c2cf
 def find_workspace(
     start=None, # folder to look from; the working folder when None
@@ -230,7 +240,8 @@ def get_settings(
         where = str(root/'settings.ini') if place == 'settings.ini' else f'the {place}'
         for (section, key), value in found.items():
             _check(section, key, where)
-            value = _convert(value, getattr(values[section], key), f'[{section}] {key} in {where}')
+            named = f'[{section}] {key} in {where}'
+            value = _bounded(_convert(value, getattr(values[section], key), named), section, key, named)
             values[section] = replace(values[section], **{key: value})
             sources[section, key] = place
     return Settings(root=root, sources=sources, **values)
