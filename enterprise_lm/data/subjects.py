@@ -30,6 +30,9 @@ def _make_key(path:Path):
 
 # %% ../../nbs/10_data/09_subjects.ipynb #f4bc8834
 def _read_key(path:Path, what:str)->str:
+    if path.is_dir():
+        raise UserError(f"the privacy key cannot be read from {what}, which is a folder: "
+                        "name a file in it as [privacy] key in settings.ini")
     try: return path.read_text(encoding='utf-8').strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the privacy key cannot be read from {what}: "
