@@ -128,7 +128,8 @@ def take_name_off(
 def _edit_files(artifacts, settings)->list[tuple]:
     "(library, file) of the edits of every version and of every journal."
     files = [(a.name, a.file('edits.jsonl')) for a in artifacts if a.kind == 'concepts']
-    files += [(p.name.removesuffix('.edits.jsonl'), p) for p in sorted((settings.home/'concepts').glob('*.edits.jsonl'))]
+    journals = sorted((settings.home/'concepts').glob('*.edits.jsonl'))
+    files += [(p.name.removesuffix('.edits.jsonl'), p) for p in journals]
     return [(name, path) for name, path in files if Path(path).is_file()]
 
 def _edits(path)->list[dict]:
