@@ -215,3 +215,20 @@ def test_a_step_that_reads_a_database_runs_every_time_and_what_follows_is_cached
     assert [states('docstrings://json.decoder') for _ in range(2)] == [['done', 'done'], ['cached', 'cached']]
     refused = run_elm('run', 'one.yaml', '-p', 'data=postgresql://ann:hunter2@db.example/shop#SELECT 1', folder=tmp_path, code=2)
     assert 'hunter2' not in refused.stderr and not any(b'hunter2' in p.read_bytes() for p in tmp_path.rglob('*') if p.is_file())
+
+
+def test_a_concept_library_is_edited_asked_exported_and_used_in_steps(workspace, monkeypatch):
+    monkeypatch.chdir(workspace.root)
+    (workspace.root/'slips.csv').write_text('title_x,body_x\n' + ''.join(f'{n},the batery of lamp {n} is flat\n' for n in range(30)))
+    built = workspace.run('build_concepts', corpus='slips.csv', name='slips', text='body_x', part='monday')['concepts']
+    assert built.measurements['built']['monday']['text'] == 'body_x'
+    edited = workspace.run('edit_concepts', name='slips', action='add', term='battery', who='Ann')['concepts']
+    edited = workspace.run('edit_concepts', name='slips', action='merge', term='batery', other='battery', who='Ann')['concepts']
+    found = json.loads(workspace.run('query_concepts', name='slips', text='my batery')['answer'].file('answer.json').read_text(encoding='utf-8'))
+    assert [m['label'] for m in found['mentions'] if m['text'] == 'batery'] == ['battery']
+    exported = workspace.run('export_concepts', name='slips')['exported']
+    assert 'batery' in exported.file('slips.ttl').read_text(encoding='utf-8') and exported.parents[0]['digest'] == edited.digest
+    taken = workspace.run('import_concepts', file=str(exported.file('slips.ttl')), into='copy', who='Ann')['concepts']
+    assert taken.name == 'copy'
+    made = workspace.twice('prepare_corpus', data='slips.csv', name='slips', text='body_x', terms='slips', alternatives=True)['corpus']
+    assert all('battery' in t for t in Corpus.load(made)['train'].texts) and edited.digest in {p['digest'] for p in made.parents}
