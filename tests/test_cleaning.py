@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from enterprise_lm.core.errors import UserError
-from enterprise_lm.data.cleaning import Clean, clean, cleaning_report, fix_encoding, shorten_around, visible
+from enterprise_lm.data.cleaning import Clean, clean, cleaning_report, fix_encoding, join_cleaning, read_cleaning, shorten_around, steps, visible
 from enterprise_lm.data.funnel import plot_funnel, samples, show_funnel
 from enterprise_lm.data.markup import Markup, strip_boilerplate, strip_markdown, strip_tags, unescape
 from enterprise_lm.data.rules import Facts, Rules, _ngram_shares, _repetition, presets
@@ -163,3 +163,22 @@ def test_samples_show_no_personal_data(before, after):
     shown = samples([dict(before=before + ' ' + secret, after=after + ' ' + secret, step='spaces')], columns=200)
     assert secret not in repr(shown) and secret not in shown._repr_html_()
     for cut in (shorten_around(before + ' ' + secret, after + ' x ' + secret), shorten_around(f'{secret} {before}', f'{secret} {after}')): assert secret[:8] not in cut
+
+
+words = st.lists(st.sampled_from([*steps, *(f'-{s}' for s in steps), 'zero', 'safe', 'full', 'loud', '-safe', '']), max_size=6).map(', '.join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(words, words, text)
+def test_words_for_cleaning_are_read_or_refused(one, two, sample):
+    try: made = read_cleaning(join_cleaning(one, two))
+    except UserError: return
+    once = made(dict(text=[sample]))['text']
+    assert made(dict(text=once))['text'] == once and not {w[1:] for w in made.skip} & set(made.names)
+    for word in two.replace(',', ' ').split():
+        if word in steps and f'-{word}' not in f'{one} {two}': assert word in made.names
+
+
+def test_the_funnel_prints_rules_below_their_stage():
+    printed = show_funnel([dict(stage='read', rule='', rows=10, characters=90), dict(stage='rules', rule='short', rows=3, characters=9), dict(stage='rules', rule='', rows=7, characters=81)])
+    assert [line.split()[0] for line in printed.splitlines()] == ['stage', 'read', 'rules', '-']

@@ -132,3 +132,47 @@ def test_a_corpus_is_verified_and_shown_by_its_name(run_elm, tmp_path):
     made = run_elm('prepare', '信.jsonl', '--output', 'desk', '--json', folder=tmp_path).answer
     assert run_elm('verify', 'desk', '--json', folder=tmp_path).answer['ok']
     assert run_elm('show', 'desk', '--json', folder=tmp_path).answer['digest'] == run_elm('show', made['digest'][:8], '--json', folder=tmp_path).answer['digest']
+
+
+def test_a_mailbox_beside_tickets_is_kept_and_a_refresh_takes_it_up(workspace, run_elm):
+    (workspace/'box').mkdir(); (workspace/'box'/'one.mbox').write_text(''.join(mail.format(n=n) for n in range(10, 30)))
+    first = run_elm('prepare', 'sample://tickets', 'box', '--output', 'desk2', '--json', folder=workspace).answer
+    (workspace/'box'/'two.mbox').write_text(''.join(mail.format(n=n).replace('is dark', 'blinks and hums') for n in range(40, 45)))
+    second = run_elm('refresh', 'desk2', 'sample://tickets', 'box', '--json', folder=workspace).answer
+    bare, = [f for f in first['findings'] if f['rule'] == 'no label']
+    assert bare['count'] > 0 and 'one.mbox' in bare['detail'] and (second['files_read'], second['files_reused']) == (1, 2)
+    shown = run_elm('refresh', 'desk2', 'sample://tickets', 'box', folder=workspace)
+    assert shown.stdout.splitlines() == [f"desk2@{second['digest'][:12]} stays as it is: 0 new, 0 gone, 0 changed, 3 same files"] and not shown.stderr
+    dropped = run_elm('prepare', 'sample://tickets', 'box', '--output', 'desk3', '--unlabelled', 'drop', '--json', folder=workspace).answer
+    assert sum(dropped['rows'].values()) < sum(second['rows'].values())
+
+
+def test_advice_can_be_typed_as_it_stands(workspace, run_elm):
+    (workspace/'bad.jsonl').write_text('{"text": "my lamp is dark now"}\n' * 3 + ''.join(f'{{"text": "my lamp number {n} went dark"}}\n' for n in range(5)) + 'broken\n' * 9)
+    refused = run_elm('prepare', 'bad.jsonl', '--output', 'bad', folder=workspace, code=2).stderr
+    option, share = re.search(r'(--rejected-limit) (0\.\d+)', refused).groups()
+    assert '9 of 17 rows' in refused and run_elm('prepare', 'bad.jsonl', '--output', 'bad', option, share, '--json', folder=workspace).answer['rejected'] == 9
+    folded = run_elm('prepare', 'letters.csv', '--output', 'folded', '--preparation', 'as_is', '--cleaning', 'numbers,case', '--split-by', 'ratio', '--no-cache', '--json', folder=workspace).answer
+    assert load(folded['path']).parameters['preparation']['cleaning'] == 'numbers, case'
+    for words, says in ((['prepare', 'letters.csv', '--output', ''], 'no name'), (['prepare', 'letters.csv', '--output', '-x'], 'no name'), (['diff', 'folded', 'folded', '--most', '-5'], '--most -5'),
+                        (['prepare', 'letters.csv', '--output', 'y', '--split-by', 'time'], '--split-by'), (['prepare', 'letters.csv', '--output', 'y', '--rejected-limit', '7'], '--rejected-limit 7'),
+                        (['prepare', 'letters.csv', '--output', 'y', '--preparation', 'web'], 'no text is left for train in letters.csv: of 40 rows left out by rules 40')):
+        assert says in run_elm(*words, folder=workspace, code=2).stderr, words
+
+
+def test_limits_fail_a_build(workspace, run_elm):
+    (workspace/'licensed.csv').write_text('text,label,licence\n' + ''.join(f'my lamp number {n} is dark,a,{"CC0-1.0" * (n > 15)}\n' for n in range(20)) + 'long ' * 900 + ',a,CC0-1.0\n')
+    (workspace/'again.csv').write_text('text,label\n' + ''.join(f'my lamp number {n} is dark,a\n' for n in range(5)))
+    for words, says in ((['--missing-limit', '0.5'], 'no licence'), (['--outliers-limit', '0.01'], 'far longer'), (['--test', 'again.csv', '--overlap-limit', '0.1'], '5 of 21 training rows')):
+        assert says in (said := run_elm('prepare', 'licensed.csv', '--output', 'l', '--preparation', 'as_is', *words, folder=workspace, code=2).stderr) and words[-2] in said
+
+
+def test_merge_and_refresh_are_steps(workspace, run_elm):
+    for name, numbers in (('a', range(20)), ('b', range(30, 60))): (workspace/f'{name}.jsonl').write_text(''.join(json.dumps(dict(text=f'lamp {n * 7919} is dark', label='ab'[n % 2])) + '\n' for n in numbers))
+    step = lambda called, /, **given: f"  {called}: {{notebook: {root/'pipelines'}/{given.pop('notebook')}.ipynb, parameters: {json.dumps(given)}}}\n"
+    (workspace/'three.yaml').write_text('preload: []\nsteps:\n' + step('first', notebook='prepare_corpus', data='a.jsonl', name='a', unlabelled='drop', missing_limit=.9)
+                                        + step('again', notebook='refresh_corpus', corpus='${first.corpus}', data=['a.jsonl', 'b.jsonl'])
+                                        + step('both', notebook='merge_corpora', sources=['${again.corpus}', 'sample://help'], name='both', unlabelled='keep'))
+    run_elm('run', 'three.yaml', '--json', folder=workspace)
+    both = Corpus.load(max((workspace/'workspace'/'artifacts'/'corpus').glob('both-*')))
+    assert both.labels == ['a', 'b'] and sum(len(both[s]) for s in both.splits) > 50 and any(f['rule'] == 'no label' for f in both.findings)
