@@ -153,3 +153,12 @@ def test_one_line_for_each_rejected_row_of_both_stages(tmp_path):
     assert done['rows'] == 1 and done['rejected'] == 4 and sorted(r['source'] for r in lines(done['rejected_file'])) == ['lc.jsonl:1', 'lc.jsonl:2', 'lc.jsonl:4', 'lc.jsonl:5']
     (tmp_path/'bad.jsonl').write_text('{"text": 4}\n')
     with pytest.raises(UserError, match='bad.jsonl:1: `text` is a int'): redact_file(tmp_path/'bad.jsonl', tmp_path/'b.jsonl', settings=Settings(root=tmp_path), tagger=False)
+
+
+def test_a_foreign_token_does_not_keep_a_row_closed(tmp_path):
+    from enterprise_lm.data.actions import encrypt
+    foreign = encrypt('secret', 'PHONE', b'another key of the length')
+    (tmp_path/'in.jsonl').write_text(json.dumps(dict(id='a', text=f'13300000243', note=foreign)))
+    redact_file(tmp_path/'in.jsonl', tmp_path/'sealed.jsonl', action='encrypt', settings=Settings(root=tmp_path), tagger=False)
+    done = redact_file(tmp_path/'sealed.jsonl', tmp_path/'out.jsonl', action='decrypt', settings=Settings(root=tmp_path))
+    assert lines(tmp_path/'out.jsonl') == [dict(id='a', text='13300000243', note=foreign)] and done['rejected'] == 0 and 'does not open' in done['warnings'][0]
