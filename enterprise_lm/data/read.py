@@ -172,12 +172,12 @@ def _head(stream:Iterator)->tuple[list, Iterable]:
         for record in islice(stream, 100): head.append(record)
     except UserError as error:
         if not head: raise
-        return head, (_ for _ in iter(_raiser(error), None))
+        return head, _broken(error)
     return head, stream
 
-def _raiser(error:Exception):
-    def reraise(): raise error
-    return reraise
+def _broken(error:Exception):
+    raise error
+    yield
 
 def _which(stream, text:str, label:str, group:str, file:str)->tuple[dict, Iterable]:
     "Which column is which, by the first hundred records, and the stream with those records in it."
