@@ -45,6 +45,8 @@ class Preparation:
     alternatives:bool = False    # replace the synonyms of `terms` too
 
     def __post_init__(self):
+        if self.alternatives and not self.terms:
+            raise UserError("alternatives=True goes with terms=, the concept library whose synonyms are meant")
         for name in ('near_duplicates', 'leakage'):
             if getattr(self, name): check_threshold(getattr(self, name))
         read_cleaning(self.cleaning)
