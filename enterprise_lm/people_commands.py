@@ -217,7 +217,8 @@ def _show_profile(answer:dict):
 @answered
 def profile(
     source:Annotated[list[str], typer.Argument(metavar='CORPUS...',
-                                               help='Corpora, or whatever `elm prepare` reads; logs of interactions too.')],
+                                               help='Corpora, or whatever `elm prepare` reads; '
+                                                    'logs of interactions too.')],
     output:Annotated[str, typer.Option('--output', '-o', help='Name of the profile.')],
     encoding:Encoding='utf-8', json_:Json=False,
 ):
@@ -229,7 +230,8 @@ def profile(
 # %% ../nbs/98_people_commands.ipynb #09dfc97e
 def _check_plan(path:Path):
     "Refuse a place where no plan can be written, before anything is searched."
-    if path.suffix.lower() != '.json': raise UserError(f"a plan is JSON: give plan= a name that ends in .json, not {path}")
+    if path.suffix.lower() != '.json':
+        raise UserError(f"a plan is JSON: give plan= a name that ends in .json, not {path}")
     if not path.exists(): return
     try: known = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
     except ValueError: known = None
