@@ -252,5 +252,5 @@ def why_nothing(
     names = ', '.join(name for name, _ in policy.operators)
     if names == 'counterfactual':
         return (f"nothing was added: no row says of somebody a term of the groups {', '.join(policy.kinds)}; "
-                "the task fairness is for texts about people, so name other groups= or another task=")
+                "a swap of terms is for texts about people, so name other groups= or other operators=")
     return f"nothing was added: {names} could change no row; name other operators=, such as swap,delete"

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from ..core.artifact import list_artifacts
+from ..core.artifact import list_artifacts, load
 from ..core.errors import UserError, nearest
 from .concept_tables import read_csv
 from .concept_versions import open_library, pinned_library
@@ -120,9 +120,9 @@ def own_synonyms()->Synonyms:
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #96fa3d97
 _headings = frozenset(
-    'id ids text texts label labels word words term terms synonym synonyms preferred hidden definition concept count score '
-    'uri language lang kind status source broader narrower related examples notes matches en zh 词 词语 同义词 文本 标签 '
-    '编号 内容 定义'.split())
+    'id ids text texts label labels word words term terms synonym synonyms preferred hidden definition concept count '
+    'score uri language lang kind status source broader narrower related examples notes matches en zh 词 词语 同义词 '
+    '文本 标签 编号 内容 定义'.split())
 
 def _no_word(cell:str)->str:
     "Why a cell is no word; '' when it may be one."
@@ -185,16 +185,16 @@ def read_synonyms(
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #7d047263
 def find_synonyms(
-    name,      # of a concept library ('shop', 'shop@2'), or a file as in `read_synonyms`
+    name,      # of a concept library ('shop', 'shop@2'), its folder, or a file as in `read_synonyms`
     root=None, # folder of artifacts; the workspace's when None
 )->Synonyms: # candidates of each word
     "Return the synonyms that somebody named; raises `UserError` when neither a library nor a file is called so."
-    names = sorted({a.name for a in list_artifacts('concepts', root)})
-    if '/' not in str(name) and str(name).partition('@')[0] in names:
-        version = pinned_library(str(name), root)
-        library = open_library(str(version.path), root)
-        return _from_library(library, f'{version.name}@{version.short}', version)
-    if Path(str(name)).expanduser().is_file(): return read_synonyms(Path(str(name)).expanduser())
+    names, path = sorted({a.name for a in list_artifacts('concepts', root)}), Path(str(name)).expanduser()
+    version = load(path, 'concepts') if (path/'manifest.json').is_file() else None
+    if '/' not in str(name) and str(name).partition('@')[0] in names: version = pinned_library(str(name), root)
+    if version:
+        return _from_library(open_library(str(version.path), root), f'{version.name}@{version.short}', version)
+    if path.is_file(): return read_synonyms(path)
     near = f", did you mean `{nearest(str(name), names)}`" if nearest(str(name), names) else ''
     raise UserError(f"synonyms={name}: there is neither a concept library nor a file of that name{near}; build one "
                     "with `elm concepts build`, or give a file with one group of words a line")
