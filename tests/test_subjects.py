@@ -8,19 +8,22 @@ from hypothesis import given, settings, strategies as st
 
 from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
-from enterprise_lm.data.concept_library import build_library
+from enterprise_lm.data.concept_library import build_library, open_library
 from enterprise_lm.data.convert import convert
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.dedupe import dedupe_file
 from enterprise_lm.data.labels import list_labels, store_label
 from enterprise_lm.data.profiles import build_profiles, profile_without, read_profiles
+from enterprise_lm.data.leave_out import leave_out
 from enterprise_lm.data.redaction import redact_file
-from enterprise_lm.data.subjects import erased_since, note_erased, settings_of, subject_key
+from enterprise_lm.data.refresh import find_corpus, refresh
+from enterprise_lm.data.subjects import erased_since, note_erased, record_subjects, settings_of, subject_key, subject_marker
 from enterprise_lm.evidence import is_telling, name_pattern
 from enterprise_lm.opinions import names_of, opinions_of, rewrite_database, take_name_off, take_out_of_edits
 from enterprise_lm.pipelines.runner import run_pipeline
+from enterprise_lm.release.registry import get_aliases, resolve
 from enterprise_lm.review.ballots import cast_vote, list_votes
-from enterprise_lm.subjects import erase, erasure_plan, find_subject, search_bytes
+from enterprise_lm.subjects import erase, erasure_plan, find_subject, plan_erasure, search_bytes, tell_plan
 from enterprise_lm.written import note_written, written_files
 
 root = Path(__file__).resolve().parents[1]
@@ -56,7 +59,14 @@ def test_erasure_through_a_pipeline(tmp_path, run_elm):
     plan = (tmp_path/'plan.json').read_text()
     assert 'person-001' not in plan and json.loads(plan)['rows'] >= 1
 
-    done = run_elm('subject', 'person-001', '--erase', '--json', folder=tmp_path).answer
+    planned = json.loads(plan)
+    assert planned['serving'] == [dict(model='tickets', version='2', successor='tickets')] and planned['not_made_again'] == []
+    stopped = run_elm('subject', 'person-001', '--erase', folder=tmp_path, code=1)   # 29 texts tell the gate nothing
+    assert 'version 2 of tickets, which serves, goes: another serves if the gate of tickets lets it' in stopped.stderr
+    assert 'did not pass the gate' in stopped.stderr and 'call with --force' in stopped.stderr and '--plan' in stopped.stderr
+    assert get_aliases('tickets', here)['champion'] == '2' and resolve('tickets', settings=here).verify() == []
+    done = run_elm('subject', 'person-001', '--erase', '--force', '--json', folder=tmp_path).answer
+    assert done['not_serving'] == ['tickets'] and 'champion' not in get_aliases('tickets', here) and done['not_made_again'] == []
     assert done['complete'] and not done['still_there'] and done['removed']['run'] == 1 and done['made_again'][0]['before'] == before['run']
     assert not run_elm('subject', 'person-001', '--json', folder=tmp_path).answer['holdings']
     assert not search_bytes(tmp_path/'workspace', [done['subject'].encode()], skip=('erased.txt',))[0]
@@ -103,6 +113,73 @@ def test_erasing_elsewhere(tmp_path, monkeypatch):
     again = Corpus(prepare('sample://tickets', name='tickets', root=there.folder('artifacts')))
     assert certificate['subject'] == subject_key('person-001', there) and certificate['subject'] not in marks(again)
     assert not (here.home/'erased.txt').exists() and not (here.home/'artifacts'/'erasure').exists()
+
+
+def letters_by(path, who, count):
+    "Letters of many, one of them by `who`."
+    words = 'lamp door sofa charger kettle window carpet switch ladder mirror basket teapot'.split()
+    rows = [dict(text=f'My {words[n % 12]} number {n} arrived broken, and the {words[n * 7 % 12]} is missing; case {n * 7919}.',
+                 user_id=who if n == 4 else f'c-{n}') for n in range(count)]
+    return write_rows(path, rows)
+
+
+def test_what_was_made_by_hand_goes_on_as_it_was(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    how = dict(name='mail', preparation='standard', seed=7, train=.6, split_by='group')
+    old = [prepare(letters_by(here.root/'mail.jsonl', 'Ann Loom', n), **how) for n in (40, 60)]     # within a second, maybe
+    build_library(old[1], 'terms', 2, 80, tagger=None)
+    open_library('terms').add_label('lamp', '台灯', 'zh', who='r7')
+    plan = plan_erasure(find_subject('Ann Loom'))
+    assert plan['serving'] == plan['not_made_again'] == [] and {s['action'] for s in plan['steps']} >= {'build again'}
+
+    done = erase('Ann Loom', None).json('erasure.json')
+    assert done['complete'] and [m['kind'] for m in done['made_again']] == ['corpus', 'corpus', 'concepts']
+    assert [m['before'] for m in done['made_again'][:2]] == [a.digest for a in old]
+    new = [find_corpus(f'mail@{v}') for v in (1, 2)]
+    assert [a.digest for a in new] == [m['after'] for m in done['made_again'][:2]] and find_corpus('mail').digest == new[1].digest
+    for before, after in zip(old, new):
+        assert after.parameters == before.parameters and after.seed == 7 and not after.verify()
+    sides = {r['id']: (side, r['text'], r['source']) for side in Corpus(new[1]).splits for r in Corpus(new[1])[side].rows()}
+    assert len(sides) == 59
+    again = refresh('mail', 'mail.jsonl')
+    assert again.parameters['preparation']['name'] == 'standard' and again.parameters['split_by'] == 'group'
+    same = [r for side in Corpus(again).splits for r in Corpus(again)[side].rows() if sides.get(r['id']) == (side, r['text'], r['source'])]
+    assert len(same) == 59
+
+    terms = open_library('terms')
+    assert '台灯' in terms.synonyms('lamp') and [p['digest'] for p in terms.artifact.parents] == [new[1].digest]
+    how = terms.artifact.measurements['built']['mail']
+    assert (how['minimum'], how['limit'], how['names'], how['corpus']) == (2, 80, False, new[1].digest)
+
+
+def test_what_nothing_makes_again_is_told_before(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    corpus = prepare(letters_by(here.root/'mail.jsonl', 'Ann Loom', 40), name='mail')
+    alone = prepare([dict(text=f'my lamp is dark since day {n}', user_id='Ann Loom', group=f'{n}') for n in range(9)], name='alone')
+    build_library([dict(text='My lamp is dark', user_id='Ann Loom')] * 3, 'list', tagger=None)
+    with draft('model', 'router', parents=[corpus]) as made: (made.path/'model.json').write_text('{}')
+    plan, told = plan_erasure(find_subject('Ann Loom')), []
+    assert {what.split('@')[0] for what in plan['not_made_again']} >= {'corpus alone', 'model router'}
+    assert 'corpus alone' in tell_plan(plan) and 'nothing here makes it again' in tell_plan(plan)
+    done = erase('Ann Loom', None, tell=told.append).json('erasure.json')
+    assert told == [plan] and done['complete'] and done['not_made_again'] == sorted(plan['not_made_again'])
+    assert not alone.path.exists() and find_corpus('mail').digest == done['made_again'][0]['after']
+
+
+def test_rows_are_taken_out_and_no_other_moves(tmp_path):
+    here, rows = workspace(tmp_path/'here'), [dict(text=f'parcel {n} of {n * 37} is late', label='ab'[n % 2], user_id=f'c-{n % 9}') for n in range(90)]
+    rows += [dict(rows[5]), dict(text='', user_id='c-5'), dict(text='', user_id='c-6')]
+    old = Corpus(prepare(rows, name='mail', root=here.folder('artifacts'), preparation=dict(exact_duplicates=True)))
+    mark, marked = subject_key('c-5', here), subject_marker(here)
+    gone = {r['id'] for side in old.splits for r in old[side].rows() if r['subject'] == mark}
+    new = Corpus(leave_out(old.artifact, lambda row: mark in record_subjects(row, marked), frozenset(gone), root=here.folder('artifacts')))
+    for side in old.splits:
+        assert list(new[side].rows()) == [r for r in old[side].rows() if r['id'] not in gone]
+        assert new.info['splits'][side]['rows'] == len(new[side]) and sum(c.get(side, 0) for c in new.info['label_counts'].values()) == len(new[side])
+    assert not search_bytes(new.artifact.path, [mark.encode()])[0] and not new.artifact.verify()
+    assert len(new.artifact.file('rejected.jsonl').read_text().splitlines()) == 1 and new.info['funnel'][-1]['rows'] == sum(len(new[s]) for s in new.splits)
 
 
 @pytest.mark.parametrize('who', ['Ann Loom', '王小明', '7'])

@@ -6,6 +6,7 @@
 __all__ = ['origins_of', 'rebuild_library']
 
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #3d1ce636
+from contextlib import chdir
 from pathlib import Path
 from ..core.artifact import Artifact, find
 from ..core.errors import UserError
@@ -48,7 +49,9 @@ def _part(how:dict, old:list, instead:dict, settings)->list|None:
     "The concepts of a part, built again where that is needed; None when they cannot be."
     if how.get('corpus') is not None and how['corpus'] not in instead: return old
     if not how or not (source := _source(how, instead, settings)): return None
-    try: return propose_concepts(corpus_rows(source), how['minimum'], how['limit'], 'auto' if how['names'] else None)
+    try:
+        with chdir(settings.root): rows = corpus_rows(source)   # whoever was erased from that workspace is left out
+        return propose_concepts(rows, how['minimum'], how['limit'], 'auto' if how['names'] else None)
     except (UserError, OSError): return None
 
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #d3e6efbf
