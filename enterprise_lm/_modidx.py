@@ -1444,6 +1444,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'enterprise_lm/data/databases.py'),
                                               'enterprise_lm.data.databases._plain': ( '10_data/databases.html#_plain',
                                                                                        'enterprise_lm/data/databases.py'),
+                                              'enterprise_lm.data.databases._quiet_hub': ( '10_data/databases.html#_quiet_hub',
+                                                                                           'enterprise_lm/data/databases.py'),
                                               'enterprise_lm.data.databases._read_only': ( '10_data/databases.html#_read_only',
                                                                                            'enterprise_lm/data/databases.py'),
                                               'enterprise_lm.data.databases.check_query': ( '10_data/databases.html#check_query',

@@ -6,8 +6,9 @@
 __all__ = ['check_query', 'database_name', 'sql_records', 'is_sql', 'split_source', 'hub_source', 'saved_dataset', 'hub_records']
 
 # %% ../../nbs/10_data/05_databases.ipynb #2c3d505f
-import os, re
+import logging, os, re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -194,6 +195,15 @@ def saved_dataset(
     return [(split, _dataset_records(rows)) for split, rows in splits]
 
 # %% ../../nbs/10_data/05_databases.ipynb #8260376e
+@contextmanager
+def _quiet_hub():
+    "Keep the hub's own lines about every try to itself; what comes of it is said once, in a sentence."
+    log = logging.getLogger('huggingface_hub')
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try: yield
+    finally: log.setLevel(level)
+
 def hub_records(
     source:str, # 'hub://…'
 )->list[tuple[str, Iterator[Record]]]: # (split, records)
@@ -201,8 +211,9 @@ def hub_records(
     wanted = hub_source(source)
     from datasets import load_dataset
     try:
-        found = load_dataset(wanted['name'], wanted['config'] or None, split=wanted['split'] or None,
-                             revision=wanted['revision'] or None, streaming=True)
+        with _quiet_hub():
+            found = load_dataset(wanted['name'], wanted['config'] or None, split=wanted['split'] or None,
+                                 revision=wanted['revision'] or None, streaming=True)
     except Exception as error:  # the hub's own errors, of several libraries
         mend = 'check name, config and split'
         if isinstance(error, OSError) or 'ffline' in str(error):
