@@ -266,3 +266,24 @@ def test_presidio_stands_behind_the_same_interface():
 @pytest.mark.parametrize('unit', ('wechat abcdef ', 'weixin abcdef'))
 def test_time_grows_with_the_length_of_words_without_an_account(unit):
     test_time_grows_with_the_length(unit)
+
+
+@pytest.mark.parametrize('score', [7, -.1, float('nan'), float('inf'), 'high', True])
+def test_a_minimum_score_that_is_none_is_refused_wherever_it_is_given(score, tmp_path, monkeypatch):
+    from enterprise_lm.core.settings import get_settings
+    for given in (lambda: Detector(minimum_score=score), lambda: Detector(minimum_score={'PHONE': score}), lambda: Policy(minimum_score=score).detector(), lambda: find_patterns('x', minimum_score=score)):
+        with pytest.raises(UserError, match='from 0 to 1'): given()
+    (tmp_path/'settings.ini').write_text(f'[privacy]\nminimum_score = {score}\n')
+    with pytest.raises(UserError, match='minimum_score'): get_settings(tmp_path)
+    (tmp_path/'settings.ini').write_text('')
+    monkeypatch.setenv('ELM_PRIVACY__MINIMUM_SCORE', str(score))
+    with pytest.raises(UserError, match='minimum_score'): get_settings(tmp_path)
+
+
+def test_a_key_that_names_no_file_is_refused_in_a_sentence(tmp_path):
+    from enterprise_lm.core.settings import get_settings
+    from enterprise_lm.data.subjects import key as read_key
+    for named, why in (('file:', 'names no place'), ('file:keys', 'which is a folder'), ('file:nowhere', 'nowhere')):
+        (tmp_path/'keys').mkdir(exist_ok=True)
+        (tmp_path/'settings.ini').write_text(f'[privacy]\nkey = {named}\n')
+        with pytest.raises(UserError, match=why): read_key(get_settings(tmp_path))

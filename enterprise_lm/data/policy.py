@@ -14,7 +14,7 @@ from ..core.settings import get_settings
 from .actions import protect
 from .files import blank, records
 from .privacy import Detector
-from .spans import check_types, entity_types, optional_types, personal_types
+from .spans import check_score, check_types, entity_types, optional_types, personal_types
 
 # %% ../../nbs/10_data/24_policy.ipynb #eb849d4a
 places = ('intake', 'training', 'prompts', 'logs')
@@ -108,11 +108,6 @@ def _choices(value, where:str)->dict:
         if action not in policy_actions: raise unknown('action', str(action), policy_actions, f'{where}, {place}')
     return value
 
-def _score(value, where:str)->float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)  # YAML reads `yes` as True, and True is 1
-    if not number or not 0 <= value <= 1: raise UserError(f"minimum_score in {where} must be a number from 0 to 1")
-    return float(value)
-
 # %% ../../nbs/10_data/24_policy.ipynb #52e5d41a
 def _known_values(path:Path, where:str)->tuple:
     "The (kind, value) pairs of a file."
@@ -139,11 +134,11 @@ def load_policy(
     listed = _mapping(found.get('types'), f'`types` in {name}')
     types = {t: dict(_mapping(v, f'{name}, {t}')) for t, v in listed.items()}
     check_types(types, name)
-    scores = {t: _score(v.pop('minimum_score'), f'{name}, {t}') for t, v in types.items() if 'minimum_score' in v}
+    scores = {t: check_score(v.pop('minimum_score'), f'{name}, {t}') for t, v in types.items() if 'minimum_score' in v}
     known = _known_values(path.parent/str(found['known']), name) if found.get('known') else ()
     default = _default | _choices(found.get('default'), f'{name}, default')
     types = {t: _choices(v, f'{name}, {t}') for t, v in types.items()}
-    return Policy(default, types, scores, _score(found.get('minimum_score', minimum_score), name), known, str(path))
+    return Policy(default, types, scores, check_score(found.get('minimum_score', minimum_score), name), known, str(path))
 
 # %% ../../nbs/10_data/24_policy.ipynb #6fdcca62
 def read_policy(

@@ -24,7 +24,7 @@ from .patterns import Prepared, alternatives, prepare
 from .phones import find_phones
 from .secrets import find_secrets
 from .separated import find_separated
-from .spans import Span, check_types, entity_types, merge_spans, personal_types, replace_spans
+from .spans import Span, check_score, check_types, entity_types, merge_spans, personal_types, replace_spans
 
 # %% ../../nbs/10_data/20_privacy.ipynb #00666567
 _families = (  # kinds, whether it needs a run of digits, function
@@ -98,7 +98,10 @@ def find_patterns(
     minimum_score=.5,                 # lowest score that counts: a number, or a function of the kind
 )->list[Span]: # in order, without overlap
     "Return the personal data in `text` that shape, check digits and the words beside a number can tell."
-    minimum = minimum_score if callable(minimum_score) else lambda kind: minimum_score
+    if callable(minimum_score): minimum = minimum_score
+    else:
+        lowest = check_score(minimum_score)
+        minimum = lambda kind: lowest
     spans = _search(text, types, minimum)
     if not spans: return spans
     for _ in range(max(4, 20_000 // (len(text) + 1))):
@@ -180,7 +183,9 @@ class Detector:
     def __post_init__(self):
         object.__setattr__(self, 'types', check_types(self.types))
         object.__setattr__(self, 'known', _known_tuple(self.known))
-        if isinstance(self.minimum_score, dict): check_types(self.minimum_score, 'minimum_score')
+        scores = self.minimum_score if isinstance(self.minimum_score, dict) else {'': self.minimum_score}
+        if scores is self.minimum_score: check_types(scores, 'minimum_score')
+        for kind, score in scores.items(): check_score(score, kind)
         if not callable(self.engine) and self.engine not in ('own', 'presidio'):
             raise unknown('privacy engine', str(self.engine), ('own', 'presidio'))
 
