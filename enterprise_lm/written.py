@@ -67,7 +67,7 @@ def note_written(
     paths = {p.resolve() for n in named for p in (n.rglob('*') if n.is_dir() else [n]) if p.is_file()}
     if not paths or not has_workspace(settings): return answer
     try: _note(sorted(paths), command, _input_name(source), settings)
-    except (SQLAlchemyError, OSError, WorkError, UserError) as error:
+    except (SQLAlchemyError, OSError, UnicodeError, WorkError, UserError) as error:
         print(f'elm: the workspace could not note that {command} wrote {named[0]} ({type(error).__name__}): '
               'whoever is looked for later is not looked for in it', file=sys.stderr)
     return answer
