@@ -2783,6 +2783,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'enterprise_lm/data/profiles.py'),
                                              'enterprise_lm.data.profiles._corpora': ( '10_data/profiles.html#_corpora',
                                                                                        'enterprise_lm/data/profiles.py'),
+                                             'enterprise_lm.data.profiles._moment': ( '10_data/profiles.html#_moment',
+                                                                                      'enterprise_lm/data/profiles.py'),
                                              'enterprise_lm.data.profiles._profiles': ( '10_data/profiles.html#_profiles',
                                                                                         'enterprise_lm/data/profiles.py'),
                                              'enterprise_lm.data.profiles._write': ( '10_data/profiles.html#_write',

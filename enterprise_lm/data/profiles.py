@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from ..core.artifact import Artifact, canonical, draft, load
 from ..core.errors import UserError
@@ -29,6 +30,16 @@ def may_profile(
     "Return whether a row with this consent may count in a profile."
     said = str('' if consent is None else consent).strip().lower()
     return said in allowed if allowed else said not in refusals
+
+# %% ../../nbs/10_data/94_profiles.ipynb #7ee576fa
+def _moment(value)->str:
+    "A time in ISO 8601, in UTC where a zone is known; '' for anything else."
+    text = str('' if value is None else value).strip().replace('/', '-')
+    try:
+        if text.isdigit() and len(text) >= 9: told = datetime.fromtimestamp(int(text[:10]), timezone.utc)
+        else: told = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError): return ''
+    return (told.astimezone(timezone.utc) if told.tzinfo else told).isoformat(timespec='seconds')
 
 # %% ../../nbs/10_data/94_profiles.ipynb #15f9e479
 @dataclass
@@ -51,7 +62,7 @@ class Profile:
             self.actions[redact(str(action))[:60]] += 1
             self.items.add(hash(str(row.get('item', ''))))
         else: self._add_text(row)
-        if time := str(row.get('time') or '').strip()[:32].replace(' ', 'T', 1):
+        if time := _moment(row.get('time')):
             self.first, self.last = min(self.first or time, time), max(self.last, time)
 
     def _add_text(self, row:dict):
@@ -72,6 +83,7 @@ def _profiles(opened:Iterable, allowed:tuple, mark)->tuple[dict, Counter]:
     found, left_out = {}, Counter()
     for source in opened:
         for record in source.records:
+            if record.reason: left_out['cannot be read'] += 1; continue
             row = {str(k).strip().lower(): v for k, v in record.values.items()}
             whose = record_subjects(record.values, mark)
             if len(whose) != 1: left_out['names nobody' if not whose else 'names several people'] += 1
