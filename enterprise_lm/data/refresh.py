@@ -83,6 +83,7 @@ def names_corpus(
     if isinstance(source, str) and '@' in source and '/' not in source: return True
     return any(a.name == str(source) for a in list_artifacts('corpus', root))
 
+# %% ../../nbs/10_data/72_refresh.ipynb #f6463a76
 def _corpus_of(source, root)->Artifact|None:
     "The corpus that a source names, None when it names none; one that is damaged or not there is a mistake, no file."
     return find_corpus(source, root) if names_corpus(source, root) else None
