@@ -1878,6 +1878,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'enterprise_lm.data.files._readable': ( '10_data/files.html#_readable',
                                                                                   'enterprise_lm/data/files.py'),
                                           'enterprise_lm.data.files._reader': ('10_data/files.html#_reader', 'enterprise_lm/data/files.py'),
+                                          'enterprise_lm.data.files._shown': ('10_data/files.html#_shown', 'enterprise_lm/data/files.py'),
                                           'enterprise_lm.data.files._stream': ('10_data/files.html#_stream', 'enterprise_lm/data/files.py'),
                                           'enterprise_lm.data.files._tsv_records': ( '10_data/files.html#_tsv_records',
                                                                                      'enterprise_lm/data/files.py'),
