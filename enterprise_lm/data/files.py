@@ -33,9 +33,13 @@ def _readable(path:Path)->bool:
         with open_bytes(path) as file: return file.read(1000).lstrip(b'\xef\xbb\xbf\xff\xfe\0 \t\r\n')[:1] == b'['
     except (OSError, EOFError, zlib.error): return True  # reading it says what is wrong
 
+def _shown(name:str)->str:
+    "The name of a file as text: bytes that are no UTF-8 are escaped, since a name that is none cannot be stored."
+    return name.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+
 def _below(folder:Path)->list[tuple[Path, str]]:
     "Files below `folder` that may be data, with their relative names."
-    named = [(p, p.relative_to(folder).as_posix()) for p in folder.rglob('*') if p.is_file()]
+    named = [(p, _shown(p.relative_to(folder).as_posix())) for p in folder.rglob('*') if p.is_file()]
     return sorted(((p, n) for p, n in named if not _papers.match(p.name)
                    and not any(part.startswith('.') for part in Path(n).parts)), key=lambda f: f[1])
 
@@ -74,7 +78,7 @@ def find_files(
     "Return the files `source` stands for; raises `UserError` when there is none."
     if format and format not in formats: raise unknown('format', format, formats)
     path = source_path(source)
-    if path.is_file(): return [(path, path.name)]
+    if path.is_file(): return [(path, _shown(path.name))]
     if path.is_dir():
         found = [(p, n) for p, n in _below(path) if format or _readable(p)]
         if not found:
@@ -87,7 +91,7 @@ def find_files(
     if not found:
         raise UserError(f"there is no file, folder or pattern match at {path}: "
                         f"check the path (it is read from {Path.cwd()})")
-    return [(p, p.relative_to(base).as_posix()) for p in found]
+    return [(p, _shown(p.relative_to(base).as_posix())) for p in found]
 
 # %% ../../nbs/10_data/00_files.ipynb #c2ad4c23
 def skipped_files(
