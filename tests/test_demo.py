@@ -3,6 +3,7 @@ import csv, json, os, re, shlex, shutil, signal, subprocess, urllib.request
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 root = Path(__file__).resolve().parents[1]
 
@@ -72,6 +73,7 @@ def test_serve_tells_its_address_and_answers(demo, tmp_path):
     server = subprocess.Popen(['elm', 'serve', '--port', '0', '--json'], cwd=folder, stdout=subprocess.PIPE, stderr=open(tmp_path/'log', 'w'), text=True)
     try:
         address = json.loads(server.stdout.readline())['address']
+        assert (tmp_path/'log').read_text() == ''  # it does not log that it asks itself
         body = json.dumps({'model': 'intent', 'texts': ['where is my parcel?', '我要退货']}).encode()
         request = urllib.request.Request(f'{address}/v1/classify', body, {'Content-Type': 'application/json'})
         answer = json.load(urllib.request.urlopen(request, timeout=60))
@@ -233,3 +235,31 @@ def test_a_settings_file_says_how_to_mend_it(run_elm, tmp_path, content, says):
     else: (tmp_path/'settings.ini').write_bytes(content)
     said = run_elm('settings', '--json', folder=tmp_path, code=2).answer['error']
     assert says in said and 'secret' not in said
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=40), st.sampled_from(['text=', "keep='a,b'", 'force=True', 'rejected_limit=0.5', 'nosuch=3', '-p text=x']), st.text(max_size=40))
+def test_only_the_options_of_a_command_are_rewritten(before, middle, after):
+    from enterprise_lm.console import as_typed
+    options = dict(text=('--text', False), keep=('--keep', False), force=('--force', True), rejected_limit=('--rejected-limit', False))
+    message = f'{before} {middle} {after}'
+    said = as_typed(message, options)
+    if not any(f'{n}=' in message for n in options): assert said == message
+    if middle in ('nosuch=3', '-p text=x'): assert f' {middle}' in said
+    elif not any(c in before for c in '\'"=-'): assert f' {middle}' not in said and said.startswith(f'{before} --')
+
+
+def test_an_error_of_the_library_names_options(run_elm, tmp_path):
+    (tmp_path/'a.csv').write_text('id,words\n1,hello there\n')
+    said = run_elm('convert', 'a.csv', 'b.jsonl', '--keep', 'nosuch', '--json', folder=tmp_path, code=2).answer['error']
+    assert not re.search(r'\b(text|keep|columns|format|encoding)=', said)
+
+
+def test_a_folder_with_a_name_that_is_no_text_is_prepared(tmp_path):
+    (tmp_path/'in').mkdir()
+    line = 'this is letter {n} about my lamp or parcel please\n'
+    (tmp_path/'in'/os.fsdecode(b'b\xff.txt')).write_text(''.join(line.format(n=n) for n in range(60)))
+    done = shell(tmp_path, 'elm prepare in --output letters --preparation as_is --json')
+    assert done.returncode == 0, done.stderr
+    sources = [f['file'] for f in json.loads((Path(json.loads(done.stdout)['path'])/'corpus.json').read_text())['files']]
+    assert sources == ['b\\xff.txt']
