@@ -232,6 +232,7 @@ def _check_plan(path:Path):
     "Refuse a place where no plan can be written, before anything is searched."
     if path.suffix.lower() != '.json':
         raise UserError(f"a plan is JSON: give plan= a name that ends in .json, not {path}")
+    if not path.parent.is_dir(): raise UserError(f"there is no folder {path.parent}: make it, or give plan= another")
     if not path.exists(): return
     try: known = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
     except ValueError: known = None
