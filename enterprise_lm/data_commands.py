@@ -108,7 +108,7 @@ def prepare(
 ):
     "Collect, clean, deduplicate and check text and make a corpus of it; prints what went where."
     from enterprise_lm.data.corpus import prepare as make
-    used = dict(name=preparation, terms=terms, alternatives=alternatives) if terms else preparation
+    used = dict(name=preparation, terms=terms, alternatives=alternatives) if terms or alternatives else preparation
     made = make(_sources(source), name=_output(output), preparation=used, test=test, validation=validation, text=text,
                 label=label, group=group, columns=columns or None, format=format, encoding=encoding,
                 label_names=label_names, unlabelled=unlabelled, split_by=split_by, cleaning=cleaning,
