@@ -38,7 +38,9 @@ def _input_name(source)->str:
     return str(path.resolve()) if path.exists() else str(source)
 
 # %% ../nbs/95_written.ipynb #0eab2207
-def has_workspace(settings)->bool: return (settings.root/'settings.ini').is_file() or settings.home.is_dir()
+def has_workspace(settings)->bool:
+    made = (p for pattern in ('*.db', 'artifacts/*/*', 'runs/*') for p in settings.home.glob(pattern))
+    return (settings.root/'settings.ini').is_file() or any(made)
 
 _written = ('output', 'file', 'findings_file', 'clusters_file', 'rejected_file')
 
