@@ -126,7 +126,8 @@ def answered(
             except (Exception, KeyboardInterrupt, Terminated) as error: fail(error, out, spellings(command))
             if answer is None: return
             if answer.get('warnings'):
-                answer = answer | dict(warnings=[as_typed(warning, spellings(command)) for warning in answer['warnings']])
+                typed = spellings(command)
+                answer = answer | dict(warnings=[as_typed(warning, typed) for warning in answer['warnings']])
             write_answer(out, answer) if out else show(answer)
             for warning in answer.get('warnings', ()): say(f'warning: {warning}')
             if answer.get('ok') is False: raise typer.Exit(1)
