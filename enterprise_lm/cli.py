@@ -43,7 +43,7 @@ _told = {
     'concepts edit': ('Change one concept.', 'elm concepts edit shop add_label lamp 台灯 --language zh --who Ann'),
     'concepts export': ('Write a library as SKOS Turtle or csv.', 'elm concepts export shop shop.ttl'),
     'concepts import': ('Take in SKOS Turtle or csv.', 'elm concepts import shop.csv --into shop --who Ann'),
-    'labels export': ('Write texts with the labels people gave.', 'elm labels export tickets labels.csv --task urgency')}
+    'labels export': ('Write texts with the labels people gave.', 'elm labels export tickets out.csv --task urgency')}
 
 def _tell(app, group:str=''):
     "Give each command its short sentence and its example, those of groups as well."
