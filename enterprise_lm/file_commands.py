@@ -48,7 +48,9 @@ def _show_redacted(answer:dict):
     what = f"{answer['opened']:,} opened" if answer['action'] == 'decrypt' else f"{answer['findings']:,} findings"
     print(f"{answer['rows']:,} rows, {what}, {answer['rejected']} rows rejected: "
           f"{', '.join(filter(None, (answer['output'], answer['findings_file'], answer['rejected_file'])))}")
-    if answer['marked']: print(f"persons became marks in: {', '.join(answer['marked'])}")
+    became = 'were encrypted' if answer['action'] == 'encrypt' else 'became marks'
+    if answer['marked']: print(f"persons {became} in: {', '.join(answer['marked'])}")
+    if answer['other_language']: print(f"{answer['other_language']:,} texts are not in {answer['language']}")
     if answer['key'] and answer['action'] != 'decrypt': print(f"the key of this is {answer['key']}")
     if answer['action'] == 'encrypt':
         print(f"`elm redact {answer['output']} --action decrypt --output FILE` opens it with that key")
@@ -125,7 +127,7 @@ def _augment_corpus(corpus, output:str, task:str, operators:str, copies:int, gro
                         f"give a name without {Path(output).suffix}")
     rows = len(Corpus.load(corpus, verify=False)['train'])
     policy = choose_policy(task, rows, operators, copies, groups, seed=seed)
-    check_given(policy, **given)
+    check_given(policy, groups=groups, **given)
     made = augment_corpus(corpus, policy, output, **models(**given))
     report = made.json('corpus.json')['augmented']
     place = dict(output=f'{made.name}@{made.short}', name=made.name, digest=made.digest, path=str(made.path))
@@ -178,7 +180,7 @@ def augment(
     if corpus and (text or label or columns or format):
         raise UserError(f"{corpus.name} is a corpus and knows its columns: leave --text, --label, --columns and "
                         "--format out")
-    if corpus: done = _augment_corpus(corpus, output, **how, given=given | dict(groups=groups), models=named_models)
+    if corpus: done = _augment_corpus(corpus, output, **how, given=given, models=named_models)
     else:
         cells = [c.strip() for c in columns.split(',') if c.strip()] or None
         done = augment_file(input, output, text=text, label=label, columns=cells, format=format, encoding=encoding,
