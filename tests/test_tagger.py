@@ -130,3 +130,16 @@ def test_word_lists_bear_any_finding_of_a_network():
     for kind in ('PERSON', 'LOCATION', 'ORGANISATION'):
         for text in (' ', '\n', '?', '12', 'a b'):
             assert isinstance(second_opinion(text, [Span(0, len(text), kind, text, .6)], np.full(len(text), .5), names), list)
+
+
+@pytest.mark.parametrize('text', ['DOB: 12 of the month', 'NHS number on request', 'I swapped Russian Rubles for UK pounds', 'Can I change from AUD to GBP?', 'Do you accept SWIFT transfers?', '谢谢大家，欧元触及两个月低点',
+    'Please check if everything is okay', 'Some cash was missing at ATM.'])
+def test_words_that_name_nobody_are_left_alone(text):
+    from enterprise_lm.data.privacy import Detector
+    assert not Detector()([text])[0]
+
+
+def test_a_surname_that_is_an_abbreviation_too_is_a_name():
+    from enterprise_lm.data.word_lists import names_nobody
+    span = lambda text, kind: Span(0, len(text), kind, text, .9)
+    assert not any(names_nobody(t, span(t, k)) for t, k in (('Swift', 'PERSON'), ('Taylor Swift', 'PERSON'), ('WHO', 'ORGANISATION'), ('US', 'LOCATION'), ('Ezra Pound', 'PERSON')))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['locales', 'read_sections', 'words_of', 'faker_lists', 'given_names', 'surnames', 'titled_names', 'name_parts',
-           'repeated_names', 'trim_name', 'reconsider', 'suspected_names', 'second_opinion']
+           'repeated_names', 'trim_name', 'reconsider', 'suspected_names', 'names_nobody', 'second_opinion']
 
 # %% ../../nbs/10_data/16_word_lists.ipynb #c7f638aa
 import re
@@ -205,6 +205,33 @@ def suspected_names(
     return [Span(*m.span(), 'PERSON', m[0], .6, rule) for m, least, rule in listed
             if doubt[m.start():m.end()].mean() > least]
 
+# %% ../../nbs/10_data/16_word_lists.ipynb #554fffa7
+@lru_cache
+def _no_names()->tuple[frozenset, frozenset, frozenset]:
+    "Abbreviations, currencies, and all other words that name nobody, in lower case."
+    listed = {name: frozenset(w for line in lines for w in line.lower().split())
+              for name, lines in read_sections('no_names').items()}
+    return listed['abbreviation'], listed['currency'], listed['plain'] | listed['plain_zh']
+
+def _is_no_name(word:str)->bool:
+    "Whether a word names nobody, as it is written."
+    short, currency, plain = _no_names()
+    low = word.strip('.,;:!?()"\'').lower()
+    if word.isupper() and len(word) < 4: return low in currency or low in short  # WHO is one, and so is US
+    return low in currency or low in plain or low in short and not word.istitle()
+
+def names_nobody(
+    text:str,  # the whole text
+    span:Span, # a finding of the network
+)->bool: # True when it is no person, institution or place
+    "Say whether a finding is made of words that name nobody, or is a place before a currency."
+    if span.type not in ('PERSON', 'ORGANISATION', 'LOCATION'): return False
+    words, currency = span.text.split(), _no_names()[1]
+    if all(map(_is_no_name, words)): return True
+    behind = _word.search(text, span.end, span.end + 20)
+    next_word = behind[0].lower() if behind and not text[span.end:behind.start()].strip() else ''
+    return span.type != 'PERSON' and (words[-1].lower() in currency or next_word in currency)
+
 # %% ../../nbs/10_data/16_word_lists.ipynb #fb3fe31e
 def second_opinion(
     text:str,         # the whole text
@@ -213,7 +240,7 @@ def second_opinion(
     names:dict,       # sets of names by kind: given, surname, place
 )->list[Span]: # in order, without overlap
     "Return findings of the network and of the word lists together."
-    spans = merge_spans([reconsider(text, s, names) for s in spans])
+    spans = merge_spans([reconsider(text, s, names) for s in spans if not names_nobody(text, s)])
     people = {part for s in spans if s.type == 'PERSON' and s.score >= .6 for part in name_parts(s.text)}
     again = lambda s: s.type in ('LOCATION', 'ORGANISATION') and s.text in people
     spans = [replace(s, type='PERSON', rule='mentioned again') if again(s) else s for s in spans]
