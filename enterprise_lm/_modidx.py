@@ -5090,6 +5090,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking.Remaking.note': ( 'remaking.html#remaking.note',
                                                                                   'enterprise_lm/remaking.py'),
+                                        'enterprise_lm.remaking.Remaking.profile': ( 'remaking.html#remaking.profile',
+                                                                                     'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking.Remaking.root': ( 'remaking.html#remaking.root',
                                                                                   'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking.Remaking.runs': ( 'remaking.html#remaking.runs',
