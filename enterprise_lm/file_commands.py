@@ -69,7 +69,7 @@ def redact(
                                           'group, label, language, licence and time.')]='',
     language:Annotated[str, typer.Option(help='What the texts are said to be in: zh, en or auto. Both are always '
                                               'searched; texts in another are counted.')]='auto',
-    text:Text='', keep:Keep='', format:Format='', encoding:Encoding='utf-8', to:To='',
+    text:Text='', keep:Keep='', format:Format='', encoding:Encoding='auto', to:To='',
     names:Annotated[bool, typer.Option(help='Also find names, addresses and organisations.')]=True,
     json_:Json=False,
 ):
@@ -91,7 +91,7 @@ def dedupe(
     threshold:Annotated[Optional[float],
                         typer.Option(help='Share of common shingles from which two texts count as copies; '
                                           'the setting without it.')]=None,
-    text:Text='', format:Format='', encoding:Encoding='utf-8', json_:Json=False,
+    text:Text='', format:Format='', encoding:Encoding='auto', json_:Json=False,
 ):
     "Keep one of each text: exact and near copies go, and the clusters say which and why."
     from enterprise_lm.data.dedupe import dedupe_file
@@ -108,7 +108,7 @@ def convert(
     input:Given,
     output:Annotated[Path, typer.Argument(help='File to write, or a folder for mails or documents.')],
     to:To='', text:Text='', keep:Keep='',
-    columns:Columns='', format:Format='', encoding:Encoding='utf-8', json_:Json=False,
+    columns:Columns='', format:Format='', encoding:Encoding='auto', json_:Json=False,
 ):
     "Write a file in another format, without loss of text, label or id."
     from enterprise_lm.data.convert import convert as write
@@ -168,7 +168,7 @@ def augment(
                                           'typing or fairness.')]='classify',
     groups:Groups='', synonyms:Synonyms='', filler:Filler='', translator:Translator='',
     seed:Annotated[int, typer.Option(help='Another seed, other copies.')]=42,
-    text:Text='', label:Label='', columns:Columns='', format:Format='', encoding:Encoding='utf-8',
+    text:Text='', label:Label='', columns:Columns='', format:Format='', encoding:Encoding='auto',
     force:Annotated[bool, typer.Option(help='The name of the file looks like held-back data and is not.')]=False,
     json_:Json=False,
 ):
