@@ -22,7 +22,7 @@ from .opinions import (
 from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
 from .release.registry import get_aliases, versions
-from .remaking import lost_by_erasure, make_again
+from .remaking import lost_by_erasure, make_again, runs_to_repeat
 from .written import take_out_of_files
 
 _all_ = ['erasure_plan', 'find_subject', 'search_bytes']  # of the rooms before
@@ -32,10 +32,9 @@ def _serving(subject:Subject, settings)->list[dict]: # model, version, successor
     "The champions that learned from her, and the pipeline that may release another; '' when there is none."
     learned = (h for h in subject.holdings if h.kind == 'version')
     champions = [h.name.rsplit(' ', 1) for h in learned if 'champion' in h.why.split(', ')]
-    wanted, found = {h.name for h in subject.holdings if h.kind == 'run'}, {}
-    for run in (r for r in list_runs(settings) if r.id in wanted and r.state == 'done'):
-        made = [o for outputs in run.outputs.values() for o in outputs.values()]
-        found |= {o['name']: run.pipeline for o in made if o['kind'] == 'release' and o['name'] not in found}
+    runs = [run for runs in runs_to_repeat(subject, settings) for run in runs]
+    made = [(run.pipeline, o) for run in runs for outputs in run.outputs.values() for o in outputs.values()]
+    found = {o['name']: pipeline for pipeline, o in made if o['kind'] == 'release'}
     return [dict(model=model, version=version, successor=found.get(model, '')) for model, version in champions]
 
 def plan_erasure(
@@ -149,7 +148,7 @@ def erase(
     who:str,        # as for `find_subject`
     run:Callable,   # runs a pipeline: called with its name and parameters in the workspace's folder, returns the Run
     settings=None,  # Settings; those of the working folder when None
-    force:bool=False, # also when a name is left without a model that serves
+    force:bool=False, # also when a pipeline fails without her, or a name is left without a model that serves
     tell:Callable|None=None, # called with the plan before anything happens
 )->Artifact: # of kind 'erasure': erasure.json is the certificate
     "Erase a person and return the certificate; raises `WorkError`, nothing removed, when something cannot be replaced."
@@ -160,12 +159,12 @@ def erase(
     if not force: _check_successors(plan['serving'], subject, settings)
     note_erased(subject.mark, settings, subject.known.own_texts)
     shutil.rmtree(settings.home/'cache'/'prepare', ignore_errors=True)
-    again = make_again(subject, run, settings)
+    again = make_again(subject, run, settings, force)
     if not force: _check_gate(plan['serving'], again.made, subject, settings)
     facts = dict(subject=subject.mark, asked=asked, plan=plan, made_again=again.made,
                  not_made_again=sorted({*plan['not_made_again'], *again.lost}),
                  not_serving=[s['model'] for s in _unserved(plan['serving'], settings)])
     facts |= _carry_out(subject, again.made, settings)
     facts |= _still_there(who, subject, settings)
-    promised = set(again.lost) <= set(plan['not_made_again'])
+    promised = force or set(again.lost) <= set(plan['not_made_again'])
     return _certificate(facts | dict(complete=promised and not facts['still_there']), settings)
