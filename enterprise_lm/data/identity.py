@@ -130,7 +130,7 @@ def find_plates(prepared:Prepared)->Findings:
 _labels = phrases('''passport licen identi national tax register social ssn bsn dni citizen resident id_card id_number
     护照 護照 通行证 回乡证 台胞证 驾 駕 证件 身份 身分 签证''')
 _token = re.compile(
-    r'(?<![0-9A-Za-z])(?<![0-9A-Za-z]-)(?:[A-Za-z]{1,5}-?|[A-Z]{1,3} )?'  # XK, WXYZ-, AB and a space
+    r'(?<![0-9A-Za-z])(?<![0-9A-Za-z]-)(?:[A-Za-z]{1,5}-?|[A-Z]{1,3}[ \t])?'  # XK, WXYZ-, AB and a space
     r'[0-9][0-9A-Za-z]{0,20}(?:[ -][0-9A-Za-z]{0,12}[0-9][0-9A-Za-z]{0,3}){0,5}(?:[ -][A-Z])?(?![0-9A-Za-z])')
 _dated = re.compile(any_of(
     '(?:19|20)[0-9]{2}[- ][0-9]{1,2}[- ][0-9]{1,2}', '[0-9]{1,2}[- ][0-9]{1,2}[- ](?:19|20)[0-9]{2}',  # 5-11-2026

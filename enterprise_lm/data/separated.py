@@ -16,9 +16,9 @@ from .phones import find_phones
 # %% ../../nbs/10_data/16_separated.ipynb #4df35e64
 _controls, _signs = r'\x00-\x1f\x7f-\x9f', r'._~*\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65\u2014\u2015'  # dots, strokes
 _white, _lists = rf'\s{_controls}', ',\uff0c|'
-_gap = re.compile(rf'(?<=[0-9])(?:[{_white}]{{1,4}}|[{_white}]?[{_signs}-]{{1,3}}[{_white}]?|[{_lists}])'
+_gap = re.compile(rf'(?<=[0-9)])(?:[{_white}]{{1,4}}|[{_white}]?[{_signs}-]{{1,3}}[{_white}]?|[{_lists}])'
                   r'(?=[0-9]|[Xx](?![0-9A-Za-z]))')
-_hint = re.compile(rf'[0-9](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')  # quick: there may be one
+_hint = re.compile(rf'[0-9)](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')  # quick: there may be one
 _many = re.compile(rf'[0-9](?:[{_white}{_signs}{_lists}()/-]{{0,4}}[0-9]){{9,}}')
 _usual, _four = (' ', '-'), re.compile(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}')  # a network address
 
