@@ -25,7 +25,8 @@ Sources = Annotated[list[str], typer.Argument(help='Files, folders, patterns, sa
 Input = Annotated[str, typer.Argument(help='Whatever `elm prepare` reads.')]
 Text = Annotated[str, typer.Option(help='Column that holds the text; found by its usual names without it.')]
 Label = Annotated[str, typer.Option(help='Column that holds the label; found by its usual names without it.')]
-Encoding = Annotated[str, typer.Option(help='Encoding of all text files, such as gb18030; auto tells it from each file.')]
+Encoding = Annotated[str, typer.Option(help='Encoding of all text files, such as gb18030; auto tells it from each '
+                                            'file.')]
 Columns = Annotated[str, typer.Option(help='Names of the columns of a file without a header, such as text,label.')]
 Format = Annotated[str, typer.Option(help='Format of the files when their endings do not say it.')]
 
@@ -200,7 +201,8 @@ def _show_refreshed(answer:dict):
     now = f"{answer['name']}@{answer['digest'][:12]}"
     if now == answer['previous']: return print(f'{now} stays as it is: {files} files')
     _show_prepared(answer)
-    print(f"{answer['previous']} → {now}: {files} files; {answer['files_read']} read, {answer['files_reused']} taken up")
+    read = f"{answer['files_read']} read, {answer['files_reused']} taken up"
+    print(f"{answer['previous']} → {now}: {files} files; {read}")
 
 @commands.command()
 @answered

@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.text import is_blank
-from .encodings import OddLine, find_encoding, longest_line, open_bytes, text_lines, _bad_bytes, _check_text
+from .encodings import (OddLine, find_encoding, longest_line, open_bytes, text_lines, _bad_bytes,
+                                          _check_text)
 from .exact_json import Twice, parse_json
 
 # %% ../../nbs/10_data/00_files.ipynb #a22a71ac

@@ -58,7 +58,8 @@ def refresh(
     earlier = find_corpus(corpus, root)
     settings = {k: earlier.parameters[k] for k in _carried if k in earlier.parameters}
     settings |= dict(rejected_limit=earlier.measurements.get('rejected_limit'))
-    return prepare(source, name=earlier.name, root=root, cache=True, **(settings | {k: v for k, v in more.items() if v is not None}))
+    said = {name: value for name, value in more.items() if value is not None}
+    return prepare(source, name=earlier.name, root=root, cache=True, **(settings | said))
 
 # %% ../../nbs/10_data/72_refresh.ipynb #b28ec4d0
 def changed_files(

@@ -111,7 +111,8 @@ _slow = 20_000_000  # bytes that take more than a moment
 def _encoding(path:Path, name:str, encoding:str, notes:list)->str:
     "The encoding to read a file in; what somebody should know of it goes into `notes`."
     if encoding == 'auto':
-        if (encoding := find_encoding(path)) != 'utf-8': notes.append(f'{name} is read as {encoding}, as its bytes look')
+        encoding = find_encoding(path)
+        if encoding != 'utf-8': notes.append(f'{name} is read as {encoding}, as its bytes look')
     elif doubt := encoding_doubt(path, encoding):
         notes.append(f'{name} is read as {encoding}, though its bytes look like {doubt}: texts may be damaged')
     return encoding
