@@ -263,7 +263,8 @@ def subject(
     plan:Annotated[Optional[Path], typer.Option(help='Write the erasure plan to this .json file.')]=None,
     erase:Annotated[bool, typer.Option('--erase', help='Erase the person, make again what was made of her, and write '
                                                        'the certificate; look at --plan first.')]=False,
-    force:Annotated[bool, typer.Option('--force', help='Erase also when a model that serves has no successor.')]=False,
+    force:Annotated[bool, typer.Option('--force', help='Erase also when a pipeline fails without her, or '
+                                                       'a model that serves gets no successor.')]=False,
     json_:Json=False,
 ):
     "List every data set, model, answer and vote that holds a person; plan and carry out the erasure."
