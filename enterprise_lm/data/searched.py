@@ -31,7 +31,7 @@ def _role(name:str, which:dict, also:tuple)->str:
 def roles_of(
     names,        # columns of a row
     which:dict,   # from `find_columns`
-    also:tuple=(), # further columns to protect; ('all',) for every column but ids, labels, languages, licences and times
+    also:tuple=(), # further columns to protect; ('all',): all but ids, groups, labels, languages, licences and times
 )->dict: # {column: 'text', 'hidden', 'marked', 'named', 'seen' or 'left'}
     """Return what becomes of each column, the text first.
 
