@@ -88,7 +88,7 @@ def find_files(
     base = next(p for p in (path, *path.parents) if not glob.has_magic(str(p)))
     found = [Path(p) for p in sorted(glob.glob(str(path), recursive=True)) if Path(p).is_file()]
     if not found and (other := _other_kind(path)):
-        raise UserError(f"{path} is {other}, and a file is needed: mend the link, or write what is behind it to a file first")
+        raise UserError(f"{path} is {other}, and a file is needed: mend the link, or save what is behind it first")
     if not found:
         raise UserError(f"there is no file, folder or pattern match at {path}: "
                         f"check the path (it is read from {Path.cwd()})")
