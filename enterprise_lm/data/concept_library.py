@@ -216,7 +216,8 @@ def _check_free(path:Path, ending:str):
     with path.open('rb') as file: head = file.read(4096)
     if ending == 'csv': head = head.removeprefix(b'\xef\xbb\xbf').split(b'\n')[0]
     known = _signs[ending] in head and (ending != 'csv' or head.startswith((b'id', b'preferred')))
-    if not known: raise UserError(f'{path} is there already and is no concept library: name another file, or move it away')
+    if known: return
+    raise UserError(f'{path} is there already and is no concept library: name another file, or move it away')
 
 def concepts_export(name:str, file:str)->dict:
     "`elm concepts export NAME FILE`: writes .ttl or .csv, whole or not at all."
