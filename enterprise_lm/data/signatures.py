@@ -10,9 +10,9 @@ import re
 
 # %% ../../nbs/10_data/02_signatures.ipynb #ed0cd550
 _formal = re.compile(
-    r"(?:with )?(?:(?:my |our )?(?:kind|kindest|best|warm|warmest)(?: (?:and|&) (?:kind|best|warm))?|many|thanks (?:and|&)) "
-    r"(?:regards?|wishes|greetings)|regards|all the best|(?:yours )?(?:sincerely|faithfully|truly|respectfully|cordially)"
-    r"(?: yours)?|mit (?:freundlichen|besten) grüßen|(?:viele|beste|liebe|herzliche) grüße|mfg|(?:bien )?cordialement|"
+    r"(?:with )?(?:(?:my |our )?(?:kind|kindest|best|warm|warmest)(?: (?:and|&) (?:kind|best|warm))?|many|"
+    r"thanks (?:and|&)) (?:regards?|wishes|greetings)|regards|all the best|(?:yours )?(?:sincerely|faithfully|truly|"
+    r"respectfully|cordially)(?: yours)?|mit (?:freundlichen|besten) grüßen|(?:viele|beste|liebe|herzliche) grüße|mfg|(?:bien )?cordialement|"
     r"bien à vous|(?:un )?(?:cordial )?saludos?|atentamente|此致|敬礼|此致[，,]?\s*敬礼|祝好|祝(?:您|你)?[一-鿿]{0,6}"
     r"(?:顺利|愉快|安康|健康|商祺|时祺|快乐|如意)|(?:顺|敬|即)[颂祝请]\S{0,6}(?:祺|安|利)|敬上|谨上|盼复", re.IGNORECASE)
 _thanks = re.compile(
@@ -71,5 +71,6 @@ def signature_start(
     "Return where the closing of a letter begins; what stands before is never blank."
     full = [n for n, line in enumerate(lines) if line.strip()]
     for n in full[-8:]:
-        if n > full[0] and (_closes(lines[n]) or _signed(lines[n])) and _signs([lines[m] for m in full if m >= n]): return n
+        closes = n > full[0] and (_closes(lines[n]) or _signed(lines[n]))
+        if closes and _signs([lines[m] for m in full if m >= n]): return n
     return len(lines)
