@@ -1,5 +1,5 @@
 """Augmentation: nothing held back is touched, nothing protected is changed, and the same rows come out in every process."""
-import json, os, subprocess, sys
+import csv, json, os, subprocess, sys
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -205,3 +205,146 @@ def test_vectors_and_lists(tmp_path):
         with pytest.raises(UserError, match='bad.txt'): read_synonyms(tmp_path/'bad.txt')
     with pytest.raises(UserError): WordVectors.learn(['one two'])
     with pytest.raises(UserError): WordVectors.load(tmp_path)
+
+
+def make_translator(pairs, folder, steps=160):
+    "A sequence-to-sequence model of transformers that has learnt some phrases by heart."
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+    from enterprise_lm.models.tokenizer import train_tokenizer
+    torch.manual_seed(0)
+    known, wanted = (list(side) for side in zip(*pairs.items()))
+    tokenizer = train_tokenizer((known + wanted) * 5, 'bpe', 400, objective='masked')
+    shape = T5Config(vocab_size=len(tokenizer), d_model=64, d_kv=16, d_ff=128, num_layers=1, num_heads=4, dropout_rate=0.,
+                     pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, decoder_start_token_id=tokenizer.bos_token_id)
+    model = T5ForConditionalGeneration(shape)
+    source, target = (tokenizer(side, return_tensors='pt', padding=True) for side in (known, wanted))
+    labels, optimiser = target['input_ids'][:, 1:].masked_fill(target['attention_mask'][:, 1:] == 0, -100), torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(steps):
+        model(input_ids=source['input_ids'], attention_mask=source['attention_mask'], labels=labels).loss.backward(); optimiser.step(); optimiser.zero_grad()
+    model.save_pretrained(folder); tokenizer.save_pretrained(folder)
+
+
+def make_masked(folder, texts):
+    "A masked BERT of the catalogue with a tokenizer of its own."
+    from enterprise_lm.models.catalogue import build
+    from enterprise_lm.models.tokenizer import train_tokenizer
+    from enterprise_lm.models.transformer import TransformerLanguageModel
+    TransformerLanguageModel(*build('bert', 'masked', train_tokenizer(texts, 'wordpiece', 700), size='nano')).save(folder)
+
+
+@pytest.fixture(scope='module')
+def models(tmp_path_factory):
+    "A folder with two translators, a masked model as a checkpoint, and some rows."
+    folder = tmp_path_factory.mktemp('models')
+    (folder/'settings.ini').write_text('[workspace]\nhome = workspace\n')
+    texts = ['where is my parcel', 'my lamp is broken', 'i want a refund', 'cancel my order']
+    make_translator(dict(zip(texts, ['我的包裹在哪里', '我的灯坏了', '我要退款', '取消我的订单'])), folder/'there')
+    make_translator({'我的包裹在哪里': 'where can i find my package', '我的灯坏了': 'my lamp is broken', '我要退款': 'please refund me', '取消我的订单': 'cancel my order'}, folder/'back')
+    make_masked(folder/'bert', texts * 9)
+    (folder/'mail.csv').write_text('ticket,text,label\n' + ''.join(f'{n},{t},x\n' for n, t in enumerate(texts)))
+    return folder
+
+
+def rows_of(path): return list(csv.DictReader(open(path, encoding='utf-8')))
+
+
+def test_a_translator_and_a_masked_model_are_named_on_the_command_line(models, run_elm):
+    pair = 'en-zh=there,zh-en=back'
+    answer = run_elm('augment', 'mail.csv', '--output', 'back.csv', '--operators', 'back_translation,masked:0.3', '--translator', pair, '--filler', './bert', '--json', folder=models).answer
+    made = {(r['augmented'], r['text']) for r in rows_of(models/'back.csv')}
+    assert answer['added'] > 2 and {('back_translation', 'where can i find my package'), ('back_translation', 'please refund me')} <= made and 'masked' in {o for o, _ in made}
+    done = run_elm('augment', 'mail.csv', '--output', 'wrong.csv', '--operators', 'masked', folder=models, code=2)
+    assert '--filler' in done.stderr and len(done.stderr.strip().splitlines()) == 1 and not (models/'wrong.csv').exists()
+
+
+def test_models_that_are_missing_or_wrong_are_refused_by_name(models, tmp_path):
+    from enterprise_lm.core.settings import get_settings
+    from enterprise_lm.serving.rewriters import named_models
+    settings = get_settings(models)
+    for operators, given, says in (('masked', {}, 'filler='), ('back_translation', {}, 'translator='), ('swap', dict(filler=models/'bert'), 'filler='), ('masked', dict(filler='nobody/nothing'), 'nobody/nothing'),
+                                   ('back_translation', dict(translator=f"en-zh={models/'there'}"), 'way back'), ('back_translation', dict(translator=f"en-zh={models/'there'},zh-en={models/'bert'}"), 'translates nothing')):
+        with pytest.raises(UserError, match=says): augment_file(models/'mail.csv', tmp_path/'wrong.csv', operators=operators, **named_models(**given, settings=settings))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_registered_masked_model_fills_gaps_of_a_corpus(models):
+    from enterprise_lm.core.artifact import draft
+    from enterprise_lm.core.settings import get_settings
+    from enterprise_lm.models.family import load_model, save_model
+    from enterprise_lm.release.registry import register
+    settings = get_settings(models)
+    with draft('model', 'mail', root=settings.folder('artifacts')) as made: save_model(made.path, load_model(models/'bert'))
+    register(made.artifact, 'mail', settings, alias='champion')
+    from enterprise_lm.serving.rewriters import named_models
+    place = settings.folder('artifacts')
+    corpus = Corpus.load(augment_corpus(prepare(str(models/'mail.csv'), name='mails', root=place), AugmentPolicy((('masked', .3),), 1), root=place, **named_models(filler='mail', settings=settings)))
+    assert corpus.info['augmented']['added'] > 0 and made.artifact.digest in {p['digest'] for p in corpus.artifact.parents}
+    assert corpus.artifact.manifest['parameters']['filler'] == f'mail@{made.artifact.short}'
+
+
+def test_a_file_keeps_its_columns_and_tells_what_was_rejected(tmp_path, run_elm):
+    tmp_path = tmp_path/'mail'; tmp_path.mkdir()   # the name of the folder counts
+    (tmp_path/'mail.jsonl').write_text('{"id": 7, "customer": "C-1", "text": "please help with my parcel", "stars": 4, "label": "a"}\n{"id": 8, "text": "half \\ud800"}\nbroken\n')
+    done = run_elm('augment', 'mail.jsonl', '--output', 'more.jsonl', '--copies', '1', folder=tmp_path)
+    made = [json.loads(line) for line in (tmp_path/'more.jsonl').read_text().splitlines()]
+    assert [(r['id'], r['customer'], r['stars'], r['augmented'] != '') for r in made] == [('7', 'C-1', 4, False), ('7+a1', 'C-1', 4, True)]
+    rejected = [json.loads(line) for line in (tmp_path/'more.jsonl.rejected.jsonl').read_text().splitlines()]
+    assert '2 rejected' in done.stdout and [r['source'] for r in rejected] == ['mail.jsonl:2', 'mail.jsonl:3']
+    (tmp_path/'twice.csv').write_text('id,text\n1,请问怎么退款\n1,please help with my parcel\n', encoding='utf-8')
+    assert 'twice.csv:2 and twice.csv:3' in run_elm('augment', 'twice.csv', '--output', 'twice.jsonl', folder=tmp_path).stderr
+    assert {json.loads(line)['given_id'] for line in (tmp_path/'twice.jsonl').read_text().splitlines()} == {'1'}
+    (tmp_path/'header.csv').write_text('id,text,label\n')
+    (tmp_path/'folder.csv').mkdir()
+    (tmp_path/'gb.csv').write_bytes('text,label\n请问怎么退款,a\n'.encode('gb18030'))
+    for source, output, says in (('header.csv', 'x.csv', 'no usable text'), ('mail.jsonl', 'folder.csv', 'is a folder'), ('mail.jsonl', 'mail.jsonl', 'what is read')):
+        with pytest.raises(UserError, match=says): augment_file(tmp_path/source, tmp_path/output)
+    assert not (tmp_path/'x.csv').exists() and augment_file(tmp_path/'gb.csv', tmp_path/'gb.jsonl', encoding='gb18030')['added'] > 0
+
+
+def test_all_groups_are_swapped_and_nothing_added_is_told(tmp_path, run_elm):
+    tmp_path = tmp_path/'mail'; tmp_path.mkdir()   # the name of the folder counts
+    (tmp_path/'people.csv').write_text('text,label\nthe black man met the muslim woman,a\n黑人和穆斯林，老人,a\n', encoding='utf-8')
+    augment_file(tmp_path/'people.csv', tmp_path/'fair.csv', task='fairness')
+    assert [r['text'] for r in rows_of(tmp_path/'fair.csv') if r['augmented']] == ['the white woman met the jewish man', '白人和佛教徒，年轻人']
+    run_elm('augment', 'people.csv', '--output', 'one.csv', '--operators', 'counterfactual', '--groups', 'religion', folder=tmp_path)
+    assert [r['text'] for r in rows_of(tmp_path/'one.csv') if r['augmented']] == ['the black man met the jewish woman', '黑人和佛教徒，老人']
+    (tmp_path/'things.csv').write_text('text,label\nmy account is disabled and the black lamp is old,a\n')
+    done = run_elm('augment', 'things.csv', '--output', 'same.csv', '--task', 'fairness', folder=tmp_path, code=1)
+    assert 'nothing was added' in done.stderr and '--groups' in done.stderr and len(rows_of(tmp_path/'same.csv')) == 1
+    for operators in ('counterfactual:group', 'counterfactual:religion+sex'):
+        with pytest.raises(UserError, match='religion'): augment_file(tmp_path/'people.csv', tmp_path/'x.csv', operators=operators)
+
+
+def test_a_concept_library_gives_synonyms_by_name_or_as_csv(tmp_path):
+    from enterprise_lm.data.concept_tables import to_csv
+    from enterprise_lm.data.concept_versions import save_library
+    from enterprise_lm.data.concepts import Concept, Library
+    shop = Library('shop', [Concept('c-710f816416a2', dict(en='gift card', zh='礼品卡'), synonyms=dict(en=['voucher', 'card 24'], zh=['礼券'])), Concept('c-2', dict(en='lamp'))])
+    (tmp_path/'shop.csv').write_text(to_csv(shop), encoding='utf-8-sig')
+    save_library(shop, root=tmp_path)
+    for found in (find_synonyms('shop', tmp_path), read_synonyms(tmp_path/'shop.csv')):
+        assert found('gift card') == ['voucher'] and found('礼券') == ['礼品卡'] and not any(c.isdigit() for w in found.candidates for c in w)
+    assert Replace(1., found)('My Gift Card is empty, 礼品卡', Random(0)) == 'My Voucher is empty, 礼券'
+    for name, content in (('t.csv', 'id,text,label\n1,lamp,a\n'), ('u.txt', 'lamp,c-710f816416a2\n'), ('v.tsv', 'lamp\t0.0\n'), ('w.csv', 'word,count\nlamp,3\n')):
+        (tmp_path/name).write_text(content)
+        with pytest.raises(UserError, match=name): read_synonyms(tmp_path/name)
+    with pytest.raises(UserError, match='did you mean `shop`'): find_synonyms('shpo', tmp_path)
+
+
+@given(text=st.text(max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_no_file_of_words_brings_in_a_number(text):
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder)/'words.csv').write_text(text, encoding='utf-8', errors='replace')
+        try: found = read_synonyms(Path(folder)/'words.csv')
+        except UserError: return
+    assert not any(c.isdigit() for words in found.candidates.items() for w in (words[0], *words[1]) for c in w)
+
+
+def test_words_of_several_senses_stay():
+    for text in ('it is too small', 'what about the lamp', 'right now or never', 'is it still charging', '怎么打不开', '出现在屏幕上', '我有时间', '使用说明书', '客户端', '每回复一次'):
+        changed = Replace(1.)(text, Random(0))
+        assert changed == text or text == 'right now or never' and changed in ('at the moment or never', 'at present or never'), (text, changed)
+    for word, others in own_synonyms().candidates.items(): assert not any(c.isdigit() or c in '[]@' for w in (word, *others) for c in w) and word not in others

@@ -232,3 +232,16 @@ def test_a_concept_library_is_edited_asked_exported_and_used_in_steps(workspace,
     assert taken.name == 'copy'
     made = workspace.twice('prepare_corpus', data='slips.csv', name='slips', text='body_x', terms='slips', alternatives=True)['corpus']
     assert all('battery' in t for t in Corpus.load(made)['train'].texts) and edited.digest in {p['digest'] for p in made.parents}
+
+
+def test_augment_takes_a_file_or_a_corpus(workspace, corpora):
+    data = workspace.root/'calls.csv'
+    data.write_text('ticket,text,label\n1,the black man met the muslim woman,talk\n2,my lamp is dark,device\n', encoding='utf-8')
+    longer = workspace.run('augment_text', data=data, operators='counterfactual:religion', format='csv', name='calls')['augmented']
+    assert longer.kind == 'augmented' and longer.file('calls.csv').read_text(encoding='utf-8').count('jewish') == 1 and ',ticket,' in longer.file('calls.csv').read_text(encoding='utf-8')
+    words = workspace.root/'words.txt'
+    words.write_text('order, purchase\n', encoding='utf-8')
+    made = workspace.run('augment_corpus', corpus=corpora[0].path, operators='replace:0.2', copies=1, synonyms=words)['corpus']
+    assert Corpus.load(made).info['augmented']['operators']['replace']['copies'] > 0 and made.manifest['parameters']['synonyms'] == 'words.txt'
+    refused = workspace.outcome('augment_corpus', corpus=corpora[0].path, operators='masked')
+    assert refused.state == 'failed' and 'filler=' in refused.error
