@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 root = Path(__file__).resolve().parents[1]
-floors = ['core', 'data', 'models', 'tasks', 'training', 'evaluation', 'release', 'serving', 'monitoring', 'pipelines', 'review', 'app', 'running', 'evidence', 'opinions', 'origins', 'holdings', 'subjects', 'console', 'data_commands', 'file_commands', 'sample_commands', 'people_commands', 'run_commands', 'workspace_commands', 'service_commands', 'cli']
+floors = ['core', 'data', 'models', 'tasks', 'training', 'evaluation', 'release', 'serving', 'monitoring', 'pipelines', 'review', 'app', 'running', 'evidence', 'opinions', 'origins', 'written', 'holdings', 'remaking', 'subjects', 'console', 'data_commands', 'file_commands', 'sample_commands', 'people_commands', 'run_commands', 'workspace_commands', 'service_commands', 'cli']
 notebooks = sorted(p for p in (root/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 
 
