@@ -12,7 +12,8 @@ import re
 _formal = re.compile(
     r"(?:with )?(?:(?:my |our )?(?:kind|kindest|best|warm|warmest)(?: (?:and|&) (?:kind|best|warm))?|many|"
     r"thanks (?:and|&)) (?:regards?|wishes|greetings)|regards|all the best|(?:yours )?(?:sincerely|faithfully|truly|"
-    r"respectfully|cordially)(?: yours)?|mit (?:freundlichen|besten) grüßen|(?:viele|beste|liebe|herzliche) grüße|mfg|(?:bien )?cordialement|"
+    r"respectfully|cordially)(?: yours)?|"
+    r"mit (?:freundlichen|besten) grüßen|(?:viele|beste|liebe|herzliche) grüße|mfg|(?:bien )?cordialement|"
     r"bien à vous|(?:un )?(?:cordial )?saludos?|atentamente|此致|敬礼|此致[，,]?\s*敬礼|祝好|祝(?:您|你)?[一-鿿]{0,6}"
     r"(?:顺利|愉快|安康|健康|商祺|时祺|快乐|如意)|(?:顺|敬|即)[颂祝请]\S{0,6}(?:祺|安|利)|敬上|谨上|盼复", re.IGNORECASE)
 _thanks = re.compile(
