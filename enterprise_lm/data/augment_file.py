@@ -90,7 +90,8 @@ def _as_given(rows:list[dict], names:dict)->Iterator[dict]:
         here = r['given'] if 'id' in names else dict(id='') | r['given']
         here = here | {names.get('id', 'id'): r['id'], names.get('group', 'group'): r['group']}
         if r['augmented']: here[names['text']] = r['text']
-        yield here | dict(source=here.get('source') or r['source'], augmented=r['augmented'] or here.get('augmented', ''))
+        made = r['augmented'] or here.get('augmented', '')
+        yield here | dict(source=here.get('source') or r['source'], augmented=made)
 
 # %% ../../nbs/10_data/86_augment_file.ipynb #d49fffea
 _endings = ('jsonl', 'csv', 'tsv', 'parquet')

@@ -65,7 +65,8 @@ def _pronoun(word:str, text:str, end:int)->str:
 _people = frozenset('''man men woman women person persons people boy boys girl girls lady ladies gentleman gentlemen
 guy guys child children kid kids adult adults baby customer customers client clients employee employees colleague
 colleagues manager managers applicant applicants candidate candidates student students teacher teachers neighbour
-neighbours neighbor neighbors friend friends family families couple couples mother father son daughter brother sister husband wife parent
+neighbours neighbor neighbors friend friends family families couple couples mother father son
+daughter brother sister husband wife parent
 parents worker workers user users patient patients driver drivers tenant tenants citizen citizens community communities
 guest guests passenger passengers resident residents'''.split())
 _starred = frozenset(re.findall(r'([a-z-]+)\*', ' '.join(_pairs.values())))
