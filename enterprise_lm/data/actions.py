@@ -200,7 +200,8 @@ def decrypt(
     found = [(token, _opened(token, cipher)) for token in _token.finditer(text) if token[1] in entity_types]
     opens = [(Span(*token.span(), token[1], token[0]), value) for token, value in found if value is not None]
     if found and not opens:
-        raise UserError(f"the {found[0][0][1]} token at character {found[0][0].start()} cannot be opened: this is not the "
+        first = found[0][0]
+        raise UserError(f"the {first[1]} token at character {first.start()} cannot be opened: this is not the "
                         "key it was encrypted with, or the token was changed")
     return replace_spans(text, [span for span, _ in opens], [value for _, value in opens])
 

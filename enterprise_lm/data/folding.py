@@ -11,7 +11,8 @@ import re, unicodedata
 # %% ../../nbs/10_data/13_folding.ipynb #a3fe4643
 _rings = '⓪①②③④⑤⑥⑦⑧⑨'
 _hidden = '\u200b'
-_invisible = re.compile('[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u20e3\u25cc\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]')
+_invisible = re.compile(
+    '[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u20e3\u25cc\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]')
 _hyphens = '\u2010\u2011\u2012\u2013\u2043\u2212\ufe58\ufe63'
 
 def _read(c:str)->str:

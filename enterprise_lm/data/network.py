@@ -28,8 +28,9 @@ _common = '(?:com|net|org|edu|gov|cn|hk|tw|uk|de|fr|eu|us|io|info)(?![A-Za-z0-9]
 _apart = re.compile(any_of(
     rf'{_mailbox}(?P<sign>\s{{0,3}}{_at}\s{{0,3}})(?:{_label}{_dot})+{_ending}',              # ann (at) loom.example
     rf'{_mailbox}\s{{0,3}}{_at}\s{{0,3}}{_label}(?:[.。]{_label}){{0,4}}。{_common}',            # ann@loom。com
-    rf'{_mailbox}(?P<word> at )(?:{_label} dot ){{1,4}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])'), re.IGNORECASE)  # a1 at b dot com
-_hint = re.compile(r'\s@|@\s|%40|[(\[{<]\s?(?:at|@)\s?[)\]}>]|@[^\s。]{1,80}(?:。|[(\[{]\s?(?:dot|点))| at .{1,80} dot ', re.I)
+    rf'{_mailbox}(?P<word> at )(?:{_label} dot ){{1,4}}[A-Za-z]{{2,24}}(?![A-Za-z0-9])'), re.IGNORECASE)
+_hint = re.compile(r'\s@|@\s|%40|[(\[{<]\s?(?:at|@)\s?[)\]}>]|@[^\s。]{1,80}(?:。|[(\[{]\s?(?:dot|点))'
+                   r'| at .{1,80} dot ', re.I)
 _mail = re.compile('mail|contact|write to|邮|郵|联系|聯繫')
 
 def _is_mailbox(prepared:Prepared, found:re.Match)->bool:

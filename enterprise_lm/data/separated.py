@@ -14,11 +14,11 @@ from .patterns import Findings, Prepared, pieces, prepare_folded, word_before
 from .phones import find_phones
 
 # %% ../../nbs/10_data/16_separated.ipynb #4df35e64
-_controls, _signs = r'\x00-\x1f\x7f-\x9f', r'._~*\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65\u2014\u2015'  # dots, strokes
+_controls, _signs = r'\x00-\x1f\x7f-\x9f', r'._~*\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65\u2014\u2015'
 _white, _lists = rf'\s{_controls}', ',\uff0c|'
 _gap = re.compile(rf'(?<=[0-9)])(?:[{_white}]{{1,4}}|[{_white}]?[{_signs}-]{{1,3}}[{_white}]?|[{_lists}])'
                   r'(?=[0-9]|[Xx](?![0-9A-Za-z]))')
-_hint = re.compile(rf'[0-9)](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')  # quick: there may be one
+_hint = re.compile(rf'[0-9)](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')
 _many = re.compile(rf'[0-9](?:[{_white}{_signs}{_lists}()/-]{{0,4}}[0-9]){{9,}}')
 _usual, _four = (' ', '-'), re.compile(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}')  # a network address
 
@@ -63,7 +63,8 @@ def _mobiles(prepared:Prepared)->Findings:
     "Mobile numbers of China in any groups behind a word for telephone."
     for run in prepared.runs:
         for start, end, _ in pieces(prepared.text, *run.span(), 11, 13, _mobile.fullmatch):
-            if word_before(prepared, start)[0] in ('phone', 'wechat'): yield start, end, 'PHONE', .97, 'mobile in groups'
+            if word_before(prepared, start)[0] not in ('phone', 'wechat'): continue
+            yield start, end, 'PHONE', .97, 'mobile in groups'
 
 _families = (find_cards, find_accounts, find_resident_ids, find_credit_codes, find_phones, _mobiles)
 
