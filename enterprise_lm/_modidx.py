@@ -1740,6 +1740,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'enterprise_lm/data/encodings.py'),
                                               'enterprise_lm.data.encodings._judged': ( '10_data/encodings.html#_judged',
                                                                                         'enterprise_lm/data/encodings.py'),
+                                              'enterprise_lm.data.encodings._reads': ( '10_data/encodings.html#_reads',
+                                                                                       'enterprise_lm/data/encodings.py'),
                                               'enterprise_lm.data.encodings._vote': ( '10_data/encodings.html#_vote',
                                                                                       'enterprise_lm/data/encodings.py'),
                                               'enterprise_lm.data.encodings._wrong': ( '10_data/encodings.html#_wrong',

@@ -77,6 +77,11 @@ def _bad_bytes(path:Path, name:str, encoding:str)->UserError:
     return UserError(f"{name}, line {line}: byte {offset} is not {encoding}; {mend}")
 
 # %% ../../nbs/10_data/00_encodings.ipynb #83e12687
+def _reads(head:bytes, codec:str)->bool:
+    "Whether `head` is all in `codec`."
+    try: codecs.getincrementaldecoder(codec)().decode(head); return True
+    except UnicodeError: return False
+
 def _check_text(path:Path, name:str, encoding:str)->str:
     "The codec to open `path` with, once its first bytes look like text."
     try: 'a'.encode(encoding); codec = codecs.lookup(encoding).name
@@ -88,7 +93,7 @@ def _check_text(path:Path, name:str, encoding:str)->str:
     if guess.startswith(('utf-16', 'utf-32')):
         raise UserError(f"{name} is not {encoding}: byte 0 begins {guess} text; "
                         f"save it as UTF-8 or say encoding='{guess}'")
-    if not guess and head.count(0) * 100 > len(head):
+    if not guess and (head.count(0) * 100 > len(head) or not _reads(head, codec)):
         raise UserError(f"{name} is a binary file, not text: export it as csv, jsonl or another text format")
     return 'utf-8-sig' if codec == 'utf-8' else codec
 
