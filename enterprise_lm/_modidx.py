@@ -2874,6 +2874,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'enterprise_lm/data/quality_parts.py'),
                                                   'enterprise_lm.data.quality_parts._missing': ( '10_data/quality_parts.html#_missing',
                                                                                                  'enterprise_lm/data/quality_parts.py'),
+                                                  'enterprise_lm.data.quality_parts._origin': ( '10_data/quality_parts.html#_origin',
+                                                                                                'enterprise_lm/data/quality_parts.py'),
                                                   'enterprise_lm.data.quality_parts._personal': ( '10_data/quality_parts.html#_personal',
                                                                                                   'enterprise_lm/data/quality_parts.py'),
                                                   'enterprise_lm.data.quality_parts._representation': ( '10_data/quality_parts.html#_representation',

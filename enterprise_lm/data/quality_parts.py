@@ -9,6 +9,7 @@ __all__ = ['limits', 'length_steps', 'Part', 'combine', 'is_odd', 'length_step',
 import math, re
 from array import array
 from collections import Counter, defaultdict
+from pathlib import PurePosixPath
 from dataclasses import dataclass
 from fastcore.basics import patch
 from ..core.text import count_words
@@ -64,6 +65,11 @@ def length_step(
     return f'{length_steps[step]}-{2 * length_steps[step] - 1}' if step else '1'
 
 # %% ../../nbs/10_data/54_quality_parts.ipynb #f914c0aa
+def _origin(source:str|None)->str:
+    "What files of one kind have in common: their folder and their ending."
+    file = PurePosixPath((source or '').rpartition(':')[0])
+    return f'{file.parent}/*{file.suffix}'
+
 class RowCounts:
     "What is known of the rows that passed by: counts and sketches, no texts."
     def __init__(
@@ -72,7 +78,7 @@ class RowCounts:
         stride:int=1,       # every how many rows a text is read for personal data
     ):
         self.index, self.stride = DuplicateIndex(threshold), stride
-        self.rows, self.filled, self.counts = Counter(), Counter(), defaultdict(Counter)
+        self.rows, self.filled, self.origins, self.counts = Counter(), Counter(), Counter(), defaultdict(Counter)
         self.words, self.tongues, self.names = array('l'), array('l'), {}
         self.odd, self.looked, self.personal = 0, 0, Counter()
 
@@ -100,7 +106,10 @@ def add(
 ):
     "Take in a batch."
     texts = columns['text']
-    for name, values in columns.items(): self.filled[name] += sum(v is not None for v in values)
+    origins = list(map(_origin, columns.get('source', [None] * len(texts))))
+    for name, values in columns.items():
+        self.filled.update((name, origin) for origin, v in zip(origins, values) if v is not None)
+    self.origins.update(origins)
     for i in range(-self.rows.total() % self.stride, len(texts), self.stride):
         self.looked += 1
         self.personal.update(span.type for span in find_personal(texts[i]))
@@ -201,9 +210,9 @@ def _personal(seen:RowCounts)->list[Part]:
                  f'per 1,000 texts, in {seen.looked:,} looked at' + (f': {listed}' if listed else ''))]
 
 def _missing(seen:RowCounts)->list[Part]:
-    rows = seen.rows.total()
-    used = {name: 1 - n / rows for name, n in seen.filled.items() if n}
-    gaps = {name: share for name, share in used.items() if share > 0}
+    lacking, used = Counter(), {name for name, _ in seen.filled}
+    for (name, origin), n in seen.filled.items(): lacking[name] += seen.origins[origin] - n
+    gaps = {name: n / seen.rows.total() for name, n in lacking.items() if n}
     lacks = ', '.join(f'{n} {s:.1%}' for n, s in sorted(gaps.items(), key=lambda g: -g[1]))
     return [Part('missing', max(gaps.values(), default=0.), f'missing values: {lacks}'
                  if gaps else f'no column in use has missing values ({len(used)} are in use)')]
