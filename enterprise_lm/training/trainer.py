@@ -103,10 +103,12 @@ class Trained:
 
 # %% ../../nbs/40_training/30_trainer.ipynb #fe83d139
 class First:
-    "The first rows of a split, for a look while training."
+    "The first rows of a split, those with a label where there are labels, for a look while training."
     def __init__(self, split, rows:int):
-        self.name, self.texts, self.ids = split.name, split.texts[:rows], split.ids[:rows]
-        self.labels = split.labels and split.labels[:rows]
+        labels = split.labels
+        first = [i for i in range(len(split)) if labels is None or labels[i] is not None][:rows]
+        self.name, self.texts, self.ids = split.name, [split.texts[i] for i in first], [split.ids[i] for i in first]
+        self.labels = labels and [labels[i] for i in first]
     def __len__(self): return len(self.texts)
 
 # %% ../../nbs/40_training/30_trainer.ipynb #e36974d5
