@@ -49,7 +49,8 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     assert answers['merge']['rows']['train'] > answers['prepare']['rows']['train'] and answers['labels']['rows'] == 5
     longer = answers['augment corpus']
     assert longer['added'] > 0 and longer['rows'] == answers['merge']['rows']['train'] and longer['output'] == f"desk-longer@{longer['digest'][:12]}"
-    assert {h['kind'] for h in answers['subject']['holdings']} == {'corpus', 'concepts'}  # the concepts quote its texts
+    kinds = {h['kind'] for h in answers['subject']['holdings']}   # the concepts quote its texts, a file was made of them
+    assert kinds == {'corpus', 'cache', 'concepts', 'file', 'labels'}
     findings = [json.loads(line) for line in open(workspace/'masked.csv.findings.jsonl')]
     assert set(findings[0]) == {'id', 'start', 'end', 'type', 'text_sha256', 'score', 'rule'}
     clusters = [json.loads(line) for line in open(workspace/answers['dedupe']['clusters_file'])]
