@@ -36,7 +36,7 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     readme = (root/'README.md').read_text(encoding='utf-8')
     block = next(b for b in re.findall(r'```sh\n(.*?)```', readme, re.S) if 'elm prepare' in b)
     lines = [shlex.split(line, comments=True) for line in block.splitlines() if line.startswith('elm ')]
-    assert len(lines) == 13
+    assert len(lines) == 16
     answers = {}
     for words in lines:
         arguments = [str(p) if '*' in a else a for a in words[1:] for p in (sorted(workspace.glob(a)) if '*' in a else [a])]
@@ -50,7 +50,7 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     longer = answers['augment corpus']
     assert longer['added'] > 0 and longer['rows'] == answers['merge']['rows']['train'] and longer['output'] == f"desk-longer@{longer['digest'][:12]}"
     kinds = {h['kind'] for h in answers['subject']['holdings']}   # the concepts quote its texts, a file was made of them
-    assert kinds == {'corpus', 'cache', 'concepts', 'file', 'labels'}
+    assert kinds == {'corpus', 'cache', 'concepts', 'file', 'labels', 'profile'}
     findings = [json.loads(line) for line in open(workspace/'masked.csv.findings.jsonl')]
     assert set(findings[0]) == {'id', 'start', 'end', 'type', 'text_sha256', 'score', 'rule'}
     clusters = [json.loads(line) for line in open(workspace/answers['dedupe']['clusters_file'])]

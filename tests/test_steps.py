@@ -92,7 +92,7 @@ def test_text_pipeline_ends_twice_with_the_same_digests(run_elm, tmp_path):
 
 
 def test_old_pipelines_change_no_text():
-    for pipeline in ('intent', 'language_model'): assert 'preparation' not in (steps/f'{pipeline}.yaml').read_text(encoding='utf-8')
+    for pipeline in ('intent', 'language_model'): assert 'preparation: {default: as_is,' in (steps/f'{pipeline}.yaml').read_text(encoding='utf-8')
     assert check(steps/'prepare_corpus.ipynb')['preparation'] == 'as_is'
 
 
