@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
-from .data_commands import CorpusName, Encoding, Format, Input, named_corpus
+from .data_commands import CorpusName, Encoding, Format, Input, named_corpus, named_source
 
 # %% ../nbs/98_sample_commands.ipynb #45e0ead7
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -37,7 +37,7 @@ def sample(
 ):
     "Draw rows by chance, over labels or by weight."
     from enterprise_lm.data.sampled import sample_file
-    return sample_file(input, output, size, by, allocation, weight, seed, format, encoding), _show_sample
+    return sample_file(named_source(input), output, size, by, allocation, weight, seed, format, encoding), _show_sample
 
 # %% ../nbs/98_sample_commands.ipynb #1f07e0d0
 def _counted(corpus, minimum:int, largest:int, segmenter:str)->tuple:
