@@ -43,6 +43,11 @@ def find_golden(
     return next((p for p in sorted(beside) if p.suffix.lstrip('.') in formats and p != folder), None)
 
 # %% ../../nbs/10_data/64_sides.ipynb #7b876baf
+def _corpus_sides(folder:Path)->dict:
+    "The sides of a corpus that was prepared before: what was held back stays held back."
+    found = {s: f'{folder}#{s}' for s in sides if (folder/f'{s}.arrow').is_file()}
+    return found | ({'golden': folder/'golden.jsonl'} if (folder/'golden.jsonl').is_file() else {})
+
 def find_sides(
     data,               # file, folder, pattern, sample or rows
     test='',            # the file that stays the test split; may lie beside `data`
@@ -51,7 +56,8 @@ def find_sides(
 )->dict: # {side: source}; 'train' is what may still be split
     "Return the source of each side that has one of its own."
     found, folder = defaultdict(list), source_path(data) if is_path(data) else Path()
-    if is_path(data) and folder.is_dir():
+    if (folder/'manifest.json').is_file() and is_path(data): found = _corpus_sides(folder)
+    elif is_path(data) and folder.is_dir():
         for path, _ in find_files(folder, format):
             name = _official.match(path.stem)
             found[_side_of[name[1].lower()] if name else 'golden' if path.stem == 'golden' else ''].append(path)
