@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
-from .data_commands import CorpusName, Encoding, Format, Input, named_corpus, named_source
+from .data_commands import CorpusName, Encoding, Format, named_corpus
+from .file_commands import Given, named_input
 
 # %% ../nbs/98_sample_commands.ipynb #45e0ead7
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -26,7 +27,7 @@ def _show_sample(answer:dict):
 @answered
 @noted
 def sample(
-    input:Input,
+    input:Given,
     output:Annotated[Path, typer.Option('--output', '-o', help='File to write; its ending says the format.')],
     size:Annotated[int, typer.Option(help='Rows to draw.')]=100,
     by:Annotated[str, typer.Option(help='Column over whose values the sample is spread, such as label.')]='',
@@ -37,7 +38,7 @@ def sample(
 ):
     "Draw rows by chance, over labels or by weight."
     from enterprise_lm.data.sampled import sample_file
-    return sample_file(named_source(input), output, size, by, allocation, weight, seed, format, encoding), _show_sample
+    return sample_file(named_input(input), output, size, by, allocation, weight, seed, format, encoding), _show_sample
 
 # %% ../nbs/98_sample_commands.ipynb #1f07e0d0
 def _counted(corpus, minimum:int, largest:int, segmenter:str)->tuple:
