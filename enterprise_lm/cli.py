@@ -29,7 +29,6 @@ _told = {
     'refresh': ('Make the next version of a corpus.', 'elm refresh tickets letters.csv mail/'),
     'merge': ('Make one corpus of several.', 'elm merge tickets desk --output all'),
     'redact': ('Take personal data out of a file.', 'elm redact letters.csv --output masked.csv --action pseudonymise'),
-    'decrypt': ('Open what `elm redact --action encrypt` closed.', 'elm decrypt closed.csv --output open.csv'),
     'dedupe': ('Keep one of each text.', 'elm dedupe letters.csv --output thin.csv --threshold 0.8'),
     'convert': ('Write a file in another format.', 'elm convert mail/inbox.mbox mails.jsonl'),
     'augment': ('Make more training rows out of few.', 'elm augment tickets --output tickets-longer --copies 2'),
@@ -45,6 +44,7 @@ _told = {
     'concepts import': ('Take in SKOS Turtle or csv.', 'elm concepts import shop.csv --into shop --who Ann'),
     'labels export': ('Write texts with the labels people gave.', 'elm labels export tickets out.csv --task urgency')}
 
+# %% ../nbs/99_cli.ipynb #35f44414
 def _tell(app, group:str=''):
     "Give each command its short sentence and its example, those of groups as well."
     for command in (*app.registered_commands, *app.registered_groups):
