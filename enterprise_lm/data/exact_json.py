@@ -19,6 +19,7 @@ def _doubled(value)->str|None:
     if not isinstance(value, list): return None
     return next((name for v in value if isinstance(v, Twice | list) and (name := _doubled(v)) is not None), None)
 
+# %% ../../nbs/10_data/00_exact_json.ipynb #bfbe919b
 def _object(pairs:list):
     "A dict of the fields of an object, or a `Twice`."
     found = dict(pairs)
@@ -28,6 +29,7 @@ def _object(pairs:list):
     inner = next((n for v in found.values() if isinstance(v, Twice | list) and (n := _doubled(v)) is not None), None)
     return found if inner is None else Twice(inner, pairs)
 
+# %% ../../nbs/10_data/00_exact_json.ipynb #f0963d2a
 def _number(digits:str):
     "A number, or its digits where it is too large for one."
     number = float(digits)
