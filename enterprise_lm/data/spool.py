@@ -59,6 +59,7 @@ def _line(values:dict)->tuple[str, str]:
     except UnicodeEncodeError: return line, 'half of a surrogate pair'
     return line, ''
 
+# %% ../../nbs/10_data/74_spool.ipynb #0e3fedeb
 def fill(
     spool:Spool,
     stream:Iterable[tuple[str, Record]], # (file, its record) of everything that was read
@@ -80,7 +81,7 @@ def fill(
             rows.write(line + '\n'); places.write(json.dumps(place) + '\n')
             spool.rows += 1
 
-# %% ../../nbs/10_data/74_spool.ipynb #2038a10e
+# %% ../../nbs/10_data/74_spool.ipynb #439d3fc9
 def _sweep(output:Path):
     "Remove drafts of this output that a killed process left."
     for path in output.parent.glob(f'.{glob.escape(output.name)}-{platform.node()}-*'):
@@ -88,6 +89,7 @@ def _sweep(output:Path):
         except (ProcessLookupError, ValueError): shutil.rmtree(path, ignore_errors=True)
         except PermissionError: pass
 
+# %% ../../nbs/10_data/74_spool.ipynb #9d1b7c1a
 @contextmanager
 def spooling(
     output:Path, # the file or folder that is to be
@@ -102,6 +104,7 @@ def spooling(
         raise WorkError(f'could not write {output.name} in {output.parent}: {error.strerror or error}; '
                         'make room or rights there and run it again') from error
 
+# %% ../../nbs/10_data/74_spool.ipynb #2038a10e
 def publish(
     spool:Spool,
     drafts:dict,  # draft: the file it becomes; the output comes last
