@@ -28,6 +28,7 @@ def _role(name:str, which:dict, also:tuple)->str:
     if ours in ('id', 'group'): return 'named'
     return 'hidden' if spelt in cut_out or also == ('all',) else 'seen'
 
+# %% ../../nbs/10_data/76_searched.ipynb #e1a2ff7c
 def roles_of(
     names,        # columns of a row
     which:dict,   # from `find_columns`
@@ -40,7 +41,7 @@ def roles_of(
     roles = {str(name): _role(str(name), which, also) for name in names}
     return dict(sorted(roles.items(), key=lambda role: role[1] != 'text'))
 
-# %% ../../nbs/10_data/76_searched.ipynb #e7159f0b
+# %% ../../nbs/10_data/76_searched.ipynb #c7b91fff
 @dataclass(frozen=True)
 class Cell:
     "One text that was searched."
@@ -56,6 +57,7 @@ class Cell:
         "The path in one word."
         return self.column + ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' for p in self.path[1:])
 
+# %% ../../nbs/10_data/76_searched.ipynb #c0119f31
 def _texts(value, path:tuple)->Iterator[tuple[tuple, str]]:
     "(path, words) of everything in a value that can be searched."
     if isinstance(value, str) and value: yield path, value
@@ -63,11 +65,13 @@ def _texts(value, path:tuple)->Iterator[tuple[tuple, str]]:
     elif isinstance(value, list): yield from (t for n, v in enumerate(value) for t in _texts(v, (*path, n)))
     elif isinstance(value, int) and abs(value) >= 10**6: yield path, str(value)
 
+# %% ../../nbs/10_data/76_searched.ipynb #e7159f0b
 def _named_spans(words:str, values:dict)->list:
     "What an id holds."
     mail = 'quoted' in values and 'signature' in values
     return [span for span in find_personal(words) if not (mail and span.type == 'EMAIL')]
 
+# %% ../../nbs/10_data/76_searched.ipynb #ebd9eb66
 def search_rows(
     rows:list[tuple[dict, dict]], # (values, roles) of each row
     detector:Callable,            # texts -> findings of each
@@ -89,6 +93,7 @@ def _changed(value, changes:dict, path:tuple=()):
     if isinstance(value, dict): return {name: _changed(v, changes, (*path, name)) for name, v in value.items()}
     return [_changed(v, changes, (*path, n)) for n, v in enumerate(value)] if isinstance(value, list) else value
 
+# %% ../../nbs/10_data/76_searched.ipynb #a19999db
 @dataclass(frozen=True)
 class Protection:
     "What is done to the values of a row."
@@ -122,6 +127,7 @@ def _open(value, secret:bytes, closed:list):
         closed.append(error)
         return value
 
+# %% ../../nbs/10_data/76_searched.ipynb #983e65f5
 def open_values(
     values:dict,  # a row
     secret:bytes, # the key it was encrypted with
