@@ -23,7 +23,7 @@ from .data.sources import open_sources
 from .data.subjects import record_subjects, subject_marker, text_marker
 from .evidence import Known, evidence_in_file, row_judge
 
-# %% ../nbs/95_written.ipynb #fbbd3b11
+# %% ../nbs/95_written.ipynb #abb67fbb
 def _table():
     "The table of files, as it is and will be."
     from sqlalchemy import Column, Text
@@ -31,6 +31,7 @@ def _table():
                  Column('sha256', Text, nullable=False), Column('time', Text, nullable=False),
                  Column('input', Text, nullable=False, default=''))
 
+# %% ../nbs/95_written.ipynb #fbbd3b11
 def _input_name(source)->str:
     "Where a command read: a whole path, or an address without what is nobody's business."
     if '://' in str(source): return re.sub(r'(://)[^/@\s]*@', r'\1', str(source).partition('#')[0])
@@ -42,6 +43,7 @@ def has_workspace(settings)->bool:
     made = (p for pattern in ('*.db', 'artifacts/*/*', 'runs/*') for p in settings.home.glob(pattern))
     return (settings.root/'settings.ini').is_file() or any(made)
 
+# %% ../nbs/95_written.ipynb #3f40c498
 _written = ('output', 'file', 'findings_file', 'clusters_file', 'rejected_file')
 
 def _note(paths, command:str, source:str, settings):
@@ -55,6 +57,7 @@ def _note(paths, command:str, source:str, settings):
         connection.execute(delete(files).where(files.c.path.in_([r['path'] for r in rows])))
         connection.execute(insert(files), rows)
 
+# %% ../nbs/95_written.ipynb #ef3da5ea
 def note_written(
     answer:dict,   # of a command: names files it wrote as 'output', 'findings_file' and the like
     command:str,   # its name
@@ -87,6 +90,7 @@ class WrittenFile:
     @property
     def unchanged(self)->bool: return file_digest(self.path) == self.sha256
 
+# %% ../nbs/95_written.ipynb #77e5a8ef
 def written_files(
     settings=None, # Settings; those of the working folder when None
 )->list[WrittenFile]: # oldest first
@@ -115,18 +119,20 @@ def rows_asked(
         except (UserError, OSError): continue
     return {source: rows for source, rows in found.items() if rows}
 
+# %% ../nbs/95_written.ipynb #bbffd771
 def _rows_of(source:str, mark:str, marked, settings, others:bool)->Iterator[tuple]:
     for opened in open_sources(source, settings=settings, everybody=True):
         for record in track(opened.records, f'look through {opened.name}'):
             named = record_subjects(record.values, marked)
             if named and (mark in named) != others: yield record.row, record.values
 
-# %% ../nbs/95_written.ipynb #689dd4ab
+# %% ../nbs/95_written.ipynb #b169675f
 def _judge_of(file:WrittenFile, judge, asked:dict):
     "`judge`, and by the number of a row where the file answers another row by row."
     rows = asked.get(file.input, {}) if file.command == 'predict' else {}
     return lambda values: 'row' if str(values.get('row')) in {str(n) for n in rows} else judge(values)
 
+# %% ../nbs/95_written.ipynb #0c18dd77
 def files_holding(
     known:Known,   # of a person
     settings=None, # Settings; those of the working folder when None
@@ -154,6 +160,7 @@ def _rewrite(file:WrittenFile, judge, settings):
         draft.replace(file.path)
     _note([file.path], file.command, file.input, settings)
 
+# %% ../nbs/95_written.ipynb #07e4ebcd
 def take_out_of_files(
     known:Known,   # of a person
     settings=None, # Settings; those of the working folder when None
