@@ -37,6 +37,7 @@ def _serving(subject:Subject, settings)->list[dict]: # model, version, successor
     found = {o['name']: pipeline for pipeline, o in made if o['kind'] == 'release'}
     return [dict(model=model, version=version, successor=found.get(model, '')) for model, version in champions]
 
+# %% ../nbs/96_subjects.ipynb #35507b28
 def plan_erasure(
     subject:Subject, # from `find_subject`
     settings=None,   # Settings; those of the working folder when None
@@ -65,6 +66,7 @@ def _unserved(serving:list[dict], settings)->list[dict]:
     "Those of `serving` whose champion is still the one that learned from her."
     return [s for s in serving if get_aliases(s['model'], settings).get('champion') == s['version']]
 
+# %% ../nbs/96_subjects.ipynb #c3114309
 def _ways_on(model:str, subject:Subject, settings)->str:
     "What to do so that something serves."
     concerned = {h.digest for h in subject.holdings if h.kind == 'version'}
@@ -74,6 +76,7 @@ def _ways_on(model:str, subject:Subject, settings)->str:
     return (f"{back}release another and call again, or call with force=True, after which nothing serves {model} until "
             "a version is released")
 
+# %% ../nbs/96_subjects.ipynb #3feff629
 def _check_successors(serving:list[dict], subject:Subject, settings):
     "Raise `WorkError` when a pipeline is known for none of them."
     for s in (s for s in serving if not s['successor']):
@@ -89,6 +92,7 @@ def _reasons(model:str, after:set, settings)->str:
                 return '; '.join(load(o['path'], verify=False).json('release.json')['reasons'])
     return ''
 
+# %% ../nbs/96_subjects.ipynb #4677fae5
 def _check_gate(serving:list[dict], made:list[dict], subject:Subject, settings):
     "Raise `WorkError` when a champion that learned from her has no successor yet."
     for s in _unserved(serving, settings):
@@ -103,12 +107,14 @@ def _made_without(subject:Subject, made:list[dict], settings)->set:
     after = split_by_erasure(step_records(settings), subject.mark, settings)[1]
     return {d for s in after for d in s.made} | {m['after'] for m in made}
 
+# %% ../nbs/96_subjects.ipynb #f807d596
 def _remove_version(name:str, settings):
     "Remove a registered version, called as in the list."
     from enterprise_lm.release.tracking import tracking_client, writing
     model, version = name.rsplit(' ', 1)
     with writing(settings): tracking_client(settings).delete_model_version(model, version)
 
+# %% ../nbs/96_subjects.ipynb #29e16019
 def _remove(subject:Subject, made:list[dict], settings)->dict:
     "Remove what the list names; returns counts by kind."
     clean, removed = _made_without(subject, made, settings), Counter()
@@ -122,7 +128,7 @@ def _remove(subject:Subject, made:list[dict], settings)->dict:
     for folder in ('cache', 'training'): shutil.rmtree(settings.home/folder, ignore_errors=True)
     return dict(removed) | opinions_about(subject.ids, settings, remove=True)
 
-# %% ../nbs/96_subjects.ipynb #44e0bd82
+# %% ../nbs/96_subjects.ipynb #093e12f6
 def _certificate(facts:dict, settings)->Artifact:
     "Write a certificate."
     mark, written = facts['subject'], json.dumps(facts, indent=1, ensure_ascii=False) + '\n'
@@ -130,6 +136,7 @@ def _certificate(facts:dict, settings)->Artifact:
         (made.path/'erasure.json').write_text(written, encoding='utf-8')
     return made.artifact
 
+# %% ../nbs/96_subjects.ipynb #d3893b48
 def _carry_out(subject:Subject, made:list[dict], settings)->dict:
     "Remove, rewrite and rename; returns counts of each."
     removed = _remove(subject, made, settings)
@@ -138,12 +145,14 @@ def _carry_out(subject:Subject, made:list[dict], settings)->dict:
     rewrite_database(settings)
     return dict(removed=removed, rewritten=dict(rewritten), renamed=dict(renamed))
 
+# %% ../nbs/96_subjects.ipynb #a4a0ea4b
 def _still_there(who:str, subject:Subject, settings)->dict:
     "What a search through every byte and the list find now."
     left, searched = search_bytes(settings.home, subject.known.needles, skip=('erased.txt',))
     left += [h.name for h in find_subject(who, settings).holdings]
     return dict(searched_bytes=searched, still_there=sorted(set(left)))
 
+# %% ../nbs/96_subjects.ipynb #44e0bd82
 def erase(
     who:str,        # as for `find_subject`
     run:Callable,   # runs a pipeline: called with its name and parameters in the workspace's folder, returns the Run
