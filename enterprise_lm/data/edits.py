@@ -200,7 +200,7 @@ class Swap:
 
     def __call__(self, text:str, random:Random)->str:
         places = open_spans(text, self.segmenter)
-        new, latin = [text[a:b] for a, b in places], [text[a].isascii() for a, _ in places]
+        new, latin = [text[a:b] for a, b in places], [any(c.isascii() for c in text[a:b]) for a, b in places]
         kinds = ([i for i, l in enumerate(latin) if l == script] for script in (True, False))
         scripts = [kind for kind in kinds if len(kind) > 1]
         for _ in range(how_many(self.rate, len(spans(text, self.segmenter))) if scripts else 0):
