@@ -3,6 +3,10 @@ import json, os, subprocess, sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile('same', derandomize=True)      # the same cases in every run; HYPOTHESIS_PROFILE=default draws new ones
+settings.load_profile(os.environ.get('HYPOTHESIS_PROFILE', 'same'))
 
 root = Path(__file__).resolve().parents[1]
 elm = str(Path(sys.executable).parent/'elm')
