@@ -50,19 +50,19 @@ def sample_file(
     seed:int=42,            # another seed, another sample
     format:str='',          # of the input's files; '' goes by their endings
     encoding:str='auto',    # of the input's text files
-)->dict: # rows, read, rejected, counts by `by`, output, rejected_file
+)->dict: # rows, rejected, counts of the values of `by`, output, rejected_file, warnings
     "Write a sample of `input`; raises `UserError` for what cannot be drawn or written, and writes nothing then."
     output = Path(output).expanduser()
     kind = target_format(output, '')
     check_outputs(input, output=output, rejected=beside(output, 'rejected'))
-    def records(): return ((o.name, r) for o in open_sources(input, format, encoding) for r in o.records)
-    drawn, counts = _draw((r for _, r in records()), size, by, allocation, weight, seed), Counter()
+    first, opened = (open_sources(input, format, encoding) for _ in range(2))
+    drawn, counts = _draw((r for o in first for r in o.records), size, by, allocation, weight, seed), Counter()
     def kept():
-        for number, (name, record) in enumerate(records()):
+        for number, (name, record) in enumerate((o.name, r) for o in opened for r in o.records):
             if number in drawn: counts[str(record.values.get(by))] += 1
             if number in drawn or record.reason: yield name, record
     with spooling(output) as spool:
         draft = write_records(spool, kept(), output, kind)
         rejected = publish(spool, {draft: output}, output)
     return dict(rows=spool.rows, counts=dict(counts.most_common()) if by else {}, rejected=spool.rejected,
-                output=str(output), rejected_file=rejected)
+                output=str(output), rejected_file=rejected, warnings=[note for o in opened for note in o.notes])
