@@ -1,24 +1,25 @@
 """The README's commands for data, run as they stand there, and what they promise about files and people."""
 import json, re, shlex
-from itertools import islice
 from pathlib import Path
 
 import pytest
 from enterprise_lm.core.artifact import load
-from enterprise_lm.core.settings import Settings
+from enterprise_lm.core.settings import Settings, get_settings
 from enterprise_lm.data.corpus import Corpus
 from enterprise_lm.data.label_export import corpus_key
 from enterprise_lm.data.labels import store_label
+from enterprise_lm.data.subjects import subject_key
 
 root = Path(__file__).resolve().parents[1]
 mail = ('From ann@loom.example Mon Nov  2 10:00:00 2026\nFrom: Ann <ann@loom.example>\nDate: Mon, 2 Nov 2026 10:00:00 +0000\nSubject: lamp\n'
         'Message-ID: <{n}@loom.example>\n\nMy lamp number {n} is dark since {n} days, and I would like to know what to do about it.\n\n')
 
 
-def label_some(workspace, path, rows=5):
-    "Labels as two people give them on the screen."
-    corpus, settings = Corpus.load(path), Settings(root=workspace)
-    for row in islice(corpus['train'].rows(), rows):
+def label_some(workspace, path, rows=5, person='nobody'):
+    "Labels as two people give them on the screen, first of the texts of a person."
+    corpus, settings = Corpus.load(path), get_settings(workspace)
+    side = sorted(corpus['train'].rows(), key=lambda row: row['subject'] != subject_key(person, settings))
+    for row in side[:rows]:
         for who in ('Ann', 'Bo'): store_label(row['id'], corpus_key(corpus), 'urgency', 'calm', who, settings=settings)
 
 
@@ -26,6 +27,8 @@ def label_some(workspace, path, rows=5):
 def workspace(tmp_path_factory):
     "A folder with what the README's commands read."
     folder = tmp_path_factory.mktemp('readme')
+    (folder/'settings.ini').write_text('[privacy]\nkey = file:privacy.key\n')   # which side a person's rows come to follows from the key
+    (folder/'privacy.key').write_text('the same key in every run\n')
     (folder/'mail').mkdir()
     (folder/'mail'/'inbox.mbox').write_text(''.join(mail.format(n=n) for n in range(2, 6)))
     (folder/'letters.csv').write_text('id,text,label\n' + ''.join(f'{n},"my lamp is dark, write to customer{n}@loom.example please, or ring 13300000{n:03}",device\n' for n in range(100, 140)))
@@ -40,7 +43,7 @@ def test_every_data_command_of_the_readme(workspace, run_elm):
     answers = {}
     for words in lines:
         arguments = [str(p) if '*' in a else a for a in words[1:] for p in (sorted(workspace.glob(a)) if '*' in a else [a])]
-        if arguments[0] == 'labels': label_some(workspace, answers['merge']['path'])
+        if arguments[0] == 'labels': label_some(workspace, answers['merge']['path'], person='person-001')
         answers['augment corpus' if 'desk' in arguments and arguments[0] == 'augment' else arguments[0]] = run_elm(*arguments, '--json', folder=workspace).answer
     assert answers['prepare']['rows']['train'] > 200 and any(f['stage'] == 'intake' for f in answers['prepare']['funnel'])
     assert answers['diff']['same'] and answers['redact']['types']['EMAIL'] == 40 and answers['dedupe']['rows'] == 40
