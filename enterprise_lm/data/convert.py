@@ -235,7 +235,7 @@ def write_records(
     draft = spool.folder/f'output.{format}'
     if spool.rows: _write(spool, format, draft, text, output)
     if not spool.rows:
-        why = spool.first or 'there is none that is not blank'
+        why = spool.first or 'the input holds no row that is not blank; give it some'
         raise UserError(f'no row can be written to {output.name}: {why}')
     return draft
 
