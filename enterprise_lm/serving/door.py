@@ -7,12 +7,13 @@ __all__ = ['Door']
 
 # %% ../../nbs/70_serving/08_door.ipynb #fe8a7cf2
 import json
+from fastcore.basics import patch
 from .prompts import PromptGuard
 from .unseen import seen_scripts, unseen_script
 
 # %% ../../nbs/70_serving/08_door.ipynb #a7231bd3
 class Door:
-    "What decides which rows a model reads, and in which form."
+    "What decides which rows a model reads, and in which form; called with rows."
     def __init__(self,
         guard:PromptGuard,   # the policy of prompts
         languages=(),        # codes of the languages the model was made for; () when it does not say
@@ -21,21 +22,27 @@ class Door:
         self.guard, self.languages, self.name = guard, sorted(languages), name
         self.seen = seen_scripts(languages)
 
-    def foreign(self, text:str)->str:
-        "Why a text is not for the model, or ''."
-        script = unseen_script(text, self.seen) if self.languages else ''
-        known = ', '.join(self.languages)
-        return f'text in {script} letters, which {self.name} has never seen (it knows {known})' if script else ''
+# %% ../../nbs/70_serving/08_door.ipynb #6e904430
+@patch
+def foreign(self:Door, text:str)->str:
+    "Why a text is not for the model, or ''."
+    script = unseen_script(text, self.seen) if self.languages else ''
+    known = ', '.join(self.languages)
+    return f'text in {script} letters, which {self.name} has never seen (it knows {known})' if script else ''
 
-    def __call__(self, rows:list[dict])->list[dict]:
-        "The rows of a chunk as the model may read them, or with the reason why it may not."
-        texts = self.guard.examine([r.get('text', '') for r in rows])
-        ids = self.guard.examine([r.get('id') or '' for r in rows])
-        return [self._let_in(*each) for each in zip(rows, texts, ids)]
+# %% ../../nbs/70_serving/08_door.ipynb #7ac23317
+@patch
+def _let_in(self:Door, row:dict, text:tuple, id:tuple)->dict:
+    if 'reason' in row: return row | dict(raw=self.guard.mask(row['raw']))
+    why = text[1] or (id[1] and f'its id: {id[1]}') or self.foreign(row['text'])
+    if not why: return row | dict(text=text[0], id=None if row['id'] is None else id[0])
+    text = json.dumps(dict(text=row['text']), ensure_ascii=False)
+    return dict(row=row['row'], reason=why, raw=self.guard.mask(text))
 
-    def _let_in(self, row:dict, text:tuple, id:tuple)->dict:
-        if 'reason' in row: return row | dict(raw=self.guard.mask(row['raw']))
-        why = text[1] or (id[1] and f'its id: {id[1]}') or self.foreign(row['text'])
-        if not why: return row | dict(text=text[0], id=None if row['id'] is None else id[0])
-        text = json.dumps(dict(text=row['text']), ensure_ascii=False)
-        return dict(row=row['row'], reason=why, raw=self.guard.mask(text))
+# %% ../../nbs/70_serving/08_door.ipynb #f1666a17
+@patch
+def __call__(self:Door, rows:list[dict])->list[dict]:
+    "The rows of a chunk as the model may read them, or with the reason why it may not."
+    texts = self.guard.examine([r.get('text', '') for r in rows])
+    ids = self.guard.examine([r.get('id') or '' for r in rows])
+    return [self._let_in(*each) for each in zip(rows, texts, ids)]
