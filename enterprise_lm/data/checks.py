@@ -43,13 +43,13 @@ def lost_rows(
     dropped:dict, # {(stage, rule): rows}
     total:int,    # rows that were read
 )->str: # for a sentence
-    "Return what each stage left out, with the rules that left out most."
+    "Return what each stage left out, with the rules that left out most, or that there was no row."
     stages = defaultdict(Counter)
     for (stage, rule), rows in dropped.items(): stages[stage][re.sub(r'\d[\d,]*', 'n', rule)] += rows
     def said(stage, rules):
         listed = ', '.join(f'{rule} {rows:,}' for rule, rows in rules.most_common(3))
         return f"{stage} {rules.total():,} ({listed}{f', and {len(rules) - 3} more rules' * (len(rules) > 3)})"
-    return f"of {total:,} rows left out by " + ', by '.join(said(*s) for s in stages.items()) if stages else ''
+    return f"of {total:,} rows left out by " + ', by '.join(said(*s) for s in stages.items()) if stages else '' if total else 'no row was found'
 
 # %% ../../nbs/10_data/60_checks.ipynb #5536f2ca
 def check_kept(
