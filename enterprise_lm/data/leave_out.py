@@ -25,6 +25,7 @@ _counted = ('label', 'language', 'licence')
 def _facts(rows:list[dict])->list[tuple]: # label, language, licence, characters, words
     return [(*(r.get(c) for c in _counted), len(r['text']), count_words(r['text'])) for r in rows]
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #afcef28d
 def _filter_split(source:Path, target:Path, hers:Callable)->tuple[list, int]:
     "Write a split without some rows; returns the facts of those that stay, and how many went."
     import pyarrow as arrow
@@ -61,11 +62,13 @@ def _kept_line(line:str, hers:Callable, ids:frozenset)->dict|None:
     if isinstance(row.get('dropped'), list): row['dropped'] = [i for i in row['dropped'] if i not in ids]
     return None if row.get('dropped') == [] else row
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #563ded8d
 def _without_ids(text:str, ids:frozenset)->str:
-    "A text in which no telling id is named; short ids, such as 7, are left, since they tell nothing."
+    "A text in which no telling id is named: one of twelve characters or more, with a digit."
     telling = [re.escape(i) for i in sorted(ids, key=len, reverse=True) if len(i) >= 12 and re.search(r'\d', i)]
     return re.sub('|'.join(telling), 'erased', text) if telling else text
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #82adb111
 def _filter_list(source:Path, target:Path, hers:Callable, ids:frozenset):
     "Write a list of lines without what is hers."
     with open(source, encoding='utf-8') as lines, open(target, 'wb') as out:
@@ -80,6 +83,7 @@ def _note(findings:list[dict], gone:int)->list[dict]:
     note = dict(rule='erased', count=before + gone, detail='rows of persons who were erased, taken out afterwards')
     return [f for f in findings if f['rule'] != 'erased'] + [note] * bool(before + gone)
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #5527ea17
 def _funnel(funnel:list[dict], found:dict, gone:int)->list[dict]:
     "The funnel, with a last stage for what was taken out."
     facts = [f for facts, _ in found.values() for f in facts]
@@ -89,7 +93,7 @@ def _funnel(funnel:list[dict], found:dict, gone:int)->list[dict]:
     left_out, stay = (dict(stage='erasure', rule=rule) | count for rule, count in (('erased', out), ('', total)))
     return [*funnel, left_out, stay] if gone else funnel
 
-# %% ../../nbs/10_data/72_leave_out.ipynb #5527ea17
+# %% ../../nbs/10_data/72_leave_out.ipynb #d76f9813
 def _new_info(corpus:Corpus, folder:Path, found:dict, ids:frozenset)->dict:
     "What corpus.json holds now."
     gone, labels = sum(gone for _, gone in found.values()), _label_counts(found)
@@ -100,6 +104,7 @@ def _new_info(corpus:Corpus, folder:Path, found:dict, ids:frozenset)->dict:
     return corpus.info | dict(splits=corpus.info['splits'] | splits, labels=sorted(labels), label_counts=labels,
                               findings=_note(findings, gone), funnel=funnel)
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #1360dad7
 def _write_rest(folder:Path, corpus:Corpus, info:dict, words:dict):
     "Write what the corpus says of itself, in numbers, words and pictures."
     write_json(folder/'corpus.json', info)
@@ -113,7 +118,7 @@ def _write_rest(folder:Path, corpus:Corpus, info:dict, words:dict):
     (folder/'measured').mkdir(exist_ok=True)
     plot_lengths(words, folder/'measured'/'lengths.png')
 
-# %% ../../nbs/10_data/72_leave_out.ipynb #d76f9813
+# %% ../../nbs/10_data/72_leave_out.ipynb #1188d4b2
 def _fill(folder:Path, corpus:Corpus, hers:Callable, ids:frozenset)->dict:
     "Write every file of the corpus into `folder`; returns the facts of each split."
     files = corpus.artifact.files
@@ -125,6 +130,7 @@ def _fill(folder:Path, corpus:Corpus, hers:Callable, ids:frozenset)->dict:
     _write_rest(folder, corpus, _new_info(corpus, folder, found, ids), words)
     return found
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #9b2dc106
 def leave_out(
     corpus,                 # a corpus artifact or its folder
     hers:Callable,          # from the values of a row to whether it goes
