@@ -9,13 +9,18 @@ __all__ = ['signature_start']
 import re
 
 # %% ../../nbs/10_data/02_signatures.ipynb #ed0cd550
-_formal = re.compile(
+_formal_west = (
     r"(?:with )?(?:(?:my |our )?(?:kind|kindest|best|warm|warmest)(?: (?:and|&) (?:kind|best|warm))?|many|"
     r"thanks (?:and|&)) (?:regards?|wishes|greetings)|regards|all the best|(?:yours )?(?:sincerely|faithfully|truly|"
     r"respectfully|cordially)(?: yours)?|"
     r"mit (?:freundlichen|besten) grüßen|(?:viele|beste|liebe|herzliche) grüße|mfg|(?:bien )?cordialement|"
-    r"bien à vous|(?:un )?(?:cordial )?saludos?|atentamente|此致|敬礼|此致[，,]?\s*敬礼|祝好|祝(?:您|你)?[一-鿿]{0,6}"
-    r"(?:顺利|愉快|安康|健康|商祺|时祺|快乐|如意)|(?:顺|敬|即)[颂祝请]\S{0,6}(?:祺|安|利)|敬上|谨上|盼复", re.IGNORECASE)
+    r"bien à vous|(?:un )?(?:cordial )?saludos?|atentamente")
+_formal_china = (
+    r"此致|敬礼|此致[，,]?\s*敬礼|祝好|祝(?:您|你)?[一-鿿]{0,6}(?:顺利|愉快|安康|健康|商祺|时祺|快乐|如意)|"
+    r"(?:顺|敬|即)[颂祝请]\S{0,6}(?:祺|安|利)|敬上|谨上|盼复")
+_formal = re.compile(f'{_formal_west}|{_formal_china}', re.IGNORECASE)
+
+# %% ../../nbs/10_data/02_signatures.ipynb #12a3f032
 _thanks = re.compile(
     r"(?:many )?thanks(?: (?:a lot|again|so much|very much|in advance))?|thx|thank you(?: (?:so much|very much|again|"
     r"in advance))?|cheers|best|br|danke|vielen dank|merci(?: d'avance)?|gracias|"
@@ -26,34 +31,48 @@ def _closes(line:str)->str:
     words = line.strip().strip(',.!，。！~～…-– ')
     return 'formal' if _formal.fullmatch(words) else 'thanks' if _thanks.fullmatch(words) else ''
 
-# %% ../../nbs/10_data/02_signatures.ipynb #12a3f032
+# %% ../../nbs/10_data/02_signatures.ipynb #16f9147c
 _particles = r"(?:de|da|di|van|von|der|den|la|le|bin|al|el|of|and|&)"
 _latin_name = re.compile(rf"[A-ZÀ-Þ][\w'’.-]*(?:\s+(?:[A-ZÀ-Þ][\w'’.-]*|{_particles})){{0,4}},?")
+
 _no_name = frozenset('please also but and yes no ok okay ps hi hello dear if when what how can could will i we you the '
                      'this that my our your it is are do does call send write see sent not attached'.split())
+
+def _is_request(line:str)->bool:
+    "Whether a line begins as sentences do and names do not."
+    return re.sub(r'\W', '', line.split()[0]).lower() in _no_name
+
+# %% ../../nbs/10_data/02_signatures.ipynb #ded5e6f6
 _surnames = ('王李张刘陈杨黄赵周吴徐孙马朱胡林郭何高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔'
              '钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤')
 _han_name = re.compile(rf'(?:[{_surnames}][一-鿿]{{1,2}}|(?:欧阳|司马|上官|诸葛|司徒|皇甫)[一-鿿]{{1,2}}|[小老阿][一-鿿]|'
                        r'[一-鿿]{2,12}(?:公司|部|处|客服|经理|老师|先生|女士|小姐))(?:\s*(?:敬上|谨上|敬启|拜上|上))?')
-_sentence = re.compile(r'.*(?:[?!;。？！；…]|(?<!\bInc)(?<!\bLtd)(?<!\bCo)(?<!\bJr)(?<!\bSr)(?<!\bSt)(?<!\bPhD)\.)\s*')
 
+# %% ../../nbs/10_data/02_signatures.ipynb #fd8bc2e3
 def _is_name(line:str)->bool:
     "Whether a line looks like somebody's name."
     line = line.strip()
     if _han_name.fullmatch(line): return True
-    words = line.split()
-    if not _latin_name.fullmatch(line) or re.sub(r'\W', '', words[0]).lower() in _no_name: return False
-    return len(words) < 3 or not line.isupper()
+    if not _latin_name.fullmatch(line) or _is_request(line): return False
+    return len(line.split()) < 3 or not line.isupper()
+
+# %% ../../nbs/10_data/02_signatures.ipynb #7129fe59
+_sentence = re.compile(r'.*(?:[?!;。？！；…]|(?<!\bInc)(?<!\bLtd)(?<!\bCo)(?<!\bJr)(?<!\bSr)(?<!\bSt)(?<!\bPhD)\.)\s*')
 
 def _is_detail(line:str)->bool:
     "Whether a line may stand in a signature."
     return len(line) <= 70 and not _sentence.fullmatch(line) and not re.match(r'\s*(?:[-*•·]|\(?\d{1,2}[.)、])\s', line)
 
-# %% ../../nbs/10_data/02_signatures.ipynb #9357d37f
+# %% ../../nbs/10_data/02_signatures.ipynb #90c39613
 def _signed(line:str)->bool:
     "Whether a line closes formally and names its writer."
     words, _, name = re.sub('，', ',', line.strip()).partition(',')
     return _closes(words) == 'formal' and _is_name(name)
+
+# %% ../../nbs/10_data/02_signatures.ipynb #10f55dd6
+def _may_name(line:str)->bool:
+    "Whether a line is short enough for a name of any look, and asks for nothing."
+    return len(line.split()) <= 5 and len(line) <= 40 and not _is_request(line)
 
 def _signs(rest:list[str])->bool:
     "Whether lines, the first of which closes, are a signature to their end."
@@ -61,11 +80,9 @@ def _signs(rest:list[str])->bool:
     kinds = [_closes(line) for line in rest]
     below = next((n for n, kind in enumerate(kinds) if not kind), len(rest))
     if below == len(rest) or not all(map(_is_detail, rest[below:])): return False
-    if _is_name(rest[below]): return True
-    first = rest[below].split()
-    asks = re.sub(r'\W', '', first[0]).lower() in _no_name
-    return 'formal' in kinds[:below] and len(first) <= 5 and len(rest[below]) <= 40 and not asks
+    return _is_name(rest[below]) or 'formal' in kinds[:below] and _may_name(rest[below])
 
+# %% ../../nbs/10_data/02_signatures.ipynb #9357d37f
 def signature_start(
     lines:list[str], # of what somebody wrote
 )->int: # the line the closing begins on, or their number
