@@ -17,6 +17,15 @@ from ..data.synonyms import find_synonyms
 from ..models.family import load_model
 from ..release.registry import model_names, resolve
 
+# %% ../../nbs/70_serving/12_rewriters.ipynb #8d333663
+def _filler_of(model, what:str):
+    "The function of a language model that fills gaps; raises `UserError` for another kind of model."
+    if hasattr(model, 'predict_proba') or not hasattr(model, 'next_token'):
+        raise UserError(f"filler={what} is no language model, so it can fill no gap: name a masked one, or one that "
+                        "writes text")
+    if getattr(model, 'causal', True): return next_filler(model)
+    return masked_filler(model.model, model.tokenizer, min(128, model.max_length))
+
 # %% ../../nbs/70_serving/12_rewriters.ipynb #dafd93fe
 @dataclass(frozen=True)
 class Filler:
@@ -26,15 +35,7 @@ class Filler:
     artifact:object = field(default=None, repr=False)
     def __call__(self, before:str, after:str, k:int=5)->list[tuple[str, float]]: return self.fill(before, after, k)
 
-def _filler_of(model, what:str):
-    "The function of a language model that fills gaps; raises `UserError` for another kind of model."
-    if hasattr(model, 'predict_proba') or not hasattr(model, 'next_token'):
-        raise UserError(f"filler={what} is no language model, so it can fill no gap: name a masked one, or one that "
-                        "writes text")
-    if getattr(model, 'causal', True): return next_filler(model)
-    return masked_filler(model.model, model.tokenizer, min(128, model.max_length))
-
-# %% ../../nbs/70_serving/12_rewriters.ipynb #f598baa9
+# %% ../../nbs/70_serving/12_rewriters.ipynb #7ea340a4
 def _folder(name:str, option:str, what:str)->Path:
     "The folder that somebody named; raises `UserError` when there is none."
     folder = Path(name).expanduser()
@@ -43,6 +44,7 @@ def _folder(name:str, option:str, what:str)->Path:
                         "checkpoint on this machine")
     return folder
 
+# %% ../../nbs/70_serving/12_rewriters.ipynb #c84247d9
 def find_filler(
     name,          # a registered model ('mail', 'mail@2', 'mail@champion'), or a folder
     settings=None, # Settings; those of the working folder when None
@@ -57,21 +59,27 @@ def find_filler(
     called = f'{artifact.name}@{artifact.short}' if artifact else f'{folder.name}@{path_digest(folder)[:12]}'
     return Filler(_filler_of(load_model(artifact or folder), name), called, artifact)
 
-# %% ../../nbs/70_serving/12_rewriters.ipynb #71dd5acd
+# %% ../../nbs/70_serving/12_rewriters.ipynb #883b1737
+def _check_translates(folder:Path):
+    "Raise `UserError` unless a checkpoint turns one sequence into another."
+    shape = json.loads((folder/'config.json').read_text(encoding='utf-8'))
+    if not shape.get('is_encoder_decoder'):
+        kind = (shape.get('architectures') or ['model'])[0]
+        raise UserError(f"translator={folder.name} holds a {kind}, which translates nothing: give the folder of a "
+                        "sequence-to-sequence model")
+
+# %% ../../nbs/70_serving/12_rewriters.ipynb #1f49d7fc
 def _load_direction(folder:Path)->tuple:
     "Model and tokenizer of one direction; raises `UserError` when the folder holds something else."
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
     from enterprise_lm.models.catalogue import find_checkpoint, load_part
     find_checkpoint(str(folder))
-    shape = json.loads((folder/'config.json').read_text(encoding='utf-8'))
-    if not shape.get('is_encoder_decoder'):
-        kind = (shape.get('architectures') or ['model'])[0]
-        raise UserError(f"translator={folder.name} holds a {kind}, which translates nothing: give the folder of a "
-                        "sequence-to-sequence model")
+    _check_translates(folder)
     model = load_part(AutoModelForSeq2SeqLM, str(folder), use_safetensors=True, dtype=torch.float32)
     return model.eval(), load_part(AutoTokenizer, str(folder))
 
+# %% ../../nbs/70_serving/12_rewriters.ipynb #71dd5acd
 def _translate(model, tokenizer, text:str, longest:int=512)->str:
     "The translation of a text; '' when there is no whole one."
     import torch
@@ -97,16 +105,19 @@ class Translator:
                 self.made[source, text] = _translate(*self.models[source, target], text) if text.strip() else ''
         return [self.made[source, text] for text in texts]
 
-# %% ../../nbs/70_serving/12_rewriters.ipynb #47f7e435
+# %% ../../nbs/70_serving/12_rewriters.ipynb #f9503314
+def _direction(part:str)->tuple: # ((source, target), folder)
+    "What one part of a written translator names; raises `UserError` when it is no direction."
+    found = re.fullmatch(r'([a-z]{2,3})-([a-z]{2,3})=(.+)', part)
+    if not found: raise UserError(f"translator={part} is no direction: write it as en-zh=FOLDER,zh-en=FOLDER")
+    return (found[1], found[2]), _folder(found[3], 'translator', 'model')
+
+# %% ../../nbs/70_serving/12_rewriters.ipynb #39192766
 def find_translator(
     written:str, # 'en-zh=FOLDER,zh-en=FOLDER'
 )->Translator: # for the operator 'back_translation'
     "Return the translator that somebody wrote; raises `UserError` unless there is a way there and a way back."
-    folders = {}
-    for part in filter(None, (p.strip() for p in str(written).split(','))):
-        found = re.fullmatch(r'([a-z]{2,3})-([a-z]{2,3})=(.+)', part)
-        if not found: raise UserError(f"translator={part} is no direction: write it as en-zh=FOLDER,zh-en=FOLDER")
-        folders[found[1], found[2]] = _folder(found[3], 'translator', 'model')
+    folders = dict(_direction(part) for part in filter(None, (p.strip() for p in str(written).split(','))))
     pairs = list(folders)
     if len(pairs) != 2 or pairs[0] != pairs[1][::-1] or pairs[0][0] == pairs[0][1]:
         there = ', '.join('-'.join(p) for p in pairs) or 'nothing'
