@@ -44,7 +44,8 @@ def test_erasure_through_a_pipeline(tmp_path, run_elm):
     (tmp_path/'pipelines').mkdir()
     for notebook in (root/'pipelines').glob('*.ipynb'): shutil.copy(notebook, tmp_path/'pipelines')
     (tmp_path/'pipelines'/'tickets.yaml').write_text(pipeline)
-    (tmp_path/'settings.ini').write_text('[privacy]\npolicy = policy.yaml\n')
+    (tmp_path/'settings.ini').write_text('[privacy]\npolicy = policy.yaml\nkey = file:privacy.key\n')   # what the gate sees follows from the key
+    (tmp_path/'privacy.key').write_text('the same key in every run\n')
     (tmp_path/'policy.yaml').write_text('default: {intake: mask}\n')
     before = run_elm('run', 'tickets', '--json', folder=tmp_path).answer
     assert before['state'] == 'done'
