@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from ..core.progress import track
 from ..core.settings import get_settings
@@ -54,6 +55,7 @@ class _Row:
         given = self.record.values.get(self.which.get('id', 'id'))
         return f'{self.file}:{self.record.row}' if given in (None, '') else str(given)
 
+# %% ../../nbs/10_data/77_redaction.ipynb #95c5659b
 def _problem(record:Record, column:str)->str:
     "Why a row cannot be redacted; '' when it can."
     if record.reason: return record.reason
@@ -61,6 +63,7 @@ def _problem(record:Record, column:str)->str:
     if column not in record.values: return f'there is no column `{column}`'
     return '' if value is None or isinstance(value, str) else f'`{column}` is a {type(value).__name__}, not text'
 
+# %% ../../nbs/10_data/77_redaction.ipynb #5b90bba9
 def _rows(opened:list, text:str, also:tuple)->Iterator[_Row]:
     "Every row of the sources."
     for source in opened:
@@ -73,7 +76,7 @@ def _rows(opened:list, text:str, also:tuple)->Iterator[_Row]:
             if not row.reason: row.roles = roles_of(record.values, which, also)
             yield row
 
-# %% ../../nbs/10_data/77_redaction.ipynb #95c5659b
+# %% ../../nbs/10_data/77_redaction.ipynb #28486e09
 @dataclass
 class _Tally:
     "What was found, changed and noticed on the way."
@@ -86,23 +89,34 @@ class _Tally:
     opened:int = 0                                   # rows that held a token
     closed:int = 0                                   # values with a token that the key does not open
 
-    def note(self, row:_Row, cells:list, language:str):
-        "Take in one row and what was found in it."
-        self.columns |= row.roles
-        for cell in cells:
-            if cell.role in ('text', 'hidden'): self.found.update(span.type for span in cell.spans)
-            elif cell.spans:
-                self.kept[cell.column] += len(cell.spans)
-                if cell.role == 'named': self.named.add(cell.column)
-        self.marked.update(n for n, role in row.roles.items() if role == 'marked' and row.record.values.get(n))
-        said = row.record.values[row.which['text']] or ''
-        self.others += language != 'auto' and language_of(said) not in (language, 'und')
+# %% ../../nbs/10_data/77_redaction.ipynb #10e4be8d
+@patch
+def note(self:_Tally, row:_Row, cells:list, language:str):
+    "Take in one row and what was found in it."
+    self.columns |= row.roles
+    for cell in cells:
+        if cell.role in ('text', 'hidden'): self.found.update(span.type for span in cell.spans)
+        elif cell.spans:
+            self.kept[cell.column] += len(cell.spans)
+            if cell.role == 'named': self.named.add(cell.column)
+    self.marked.update(n for n, role in row.roles.items() if role == 'marked' and row.record.values.get(n))
+    said = row.record.values[row.which['text']] or ''
+    self.others += language != 'auto' and language_of(said) not in (language, 'und')
 
-# %% ../../nbs/10_data/77_redaction.ipynb #5b90bba9
+# %% ../../nbs/10_data/77_redaction.ipynb #1f73e2e1
 def _batches(rows:Iterator, size:int=256)->Iterator[list]:
     rows = iter(rows)
     while batch := list(islice(rows, size)): yield batch
 
+# %% ../../nbs/10_data/77_redaction.ipynb #388af37a
+def _finding_lines(row:_Row, cells:list)->Iterator[bytes]:
+    "The lines of the findings file about one row."
+    for cell in cells:
+        if cell.role not in ('text', 'hidden'): continue
+        column = '' if cell.role == 'text' else cell.place
+        yield from (json_line(finding_row(row.id, span, column)) for span in cell.spans)
+
+# %% ../../nbs/10_data/77_redaction.ipynb #1845b035
 def _redacted(rows:Iterator[_Row], detector, protection:Protection, language:str, tally:_Tally, findings):
     "Yield (file, record) of every row, redacted, and write what was found to the open file `findings`."
     for batch in track(_batches(rows), 'redacting', unit='batches'):
@@ -113,10 +127,7 @@ def _redacted(rows:Iterator[_Row], detector, protection:Protection, language:str
             found = next(cells)
             tally.note(row, found, language)
             row.record = Record(record.row, protection(record.values, row.roles, found))
-            for cell in found:
-                if cell.role not in ('text', 'hidden'): continue
-                column = '' if cell.role == 'text' else cell.place
-                findings.writelines(json_line(finding_row(row.id, span, column)) for span in cell.spans)
+            findings.writelines(_finding_lines(row, found))
             yield row.file, row.record
 
 # %% ../../nbs/10_data/77_redaction.ipynb #003fd88a
@@ -131,25 +142,29 @@ def _opened(rows:Iterator[tuple], secret:bytes, tally:_Tally)->Iterator[tuple]:
         yield file, Record(record.row, values, reason, record.raw)
 
 # %% ../../nbs/10_data/77_redaction.ipynb #3d19462f
+def _findings_place(findings, output:Path, action:str)->Path|str:
+    "Where the findings go; '' when nothing is looked for."
+    return '' if action == 'decrypt' else Path(findings or beside(output, 'findings')).expanduser()
+
 def _check(input, output:Path, findings, action:str, language:str):
     "Refuse at once what cannot end well."
     if action not in (*actions, 'decrypt'): raise unknown('action', str(action), (*actions, 'decrypt'))
     if language not in ('zh', 'en', 'auto'): raise unknown('language', str(language), ('zh', 'en', 'auto'))
     if action == 'decrypt' and findings:
         raise UserError('action=decrypt looks for nothing, so there are no findings to write: leave findings= out')
-    found = None if action == 'decrypt' else findings or beside(output, 'findings')
-    check_outputs(input, output=None if output.is_dir() else output, findings=found,
-                  rejected=beside(output, 'rejected'))
+    check_outputs(input, output=None if output.is_dir() else output,
+                  findings=_findings_place(findings, output, action), rejected=beside(output, 'rejected'))
 
+# %% ../../nbs/10_data/77_redaction.ipynb #b87fb66a
 def key_place(
     settings, # Settings of a workspace
 )->str: # a path, or env:NAME
     "Return where the key of a workspace is."
     return settings.privacy.key or str(settings.home/'keys'/'privacy.key')
 
-# %% ../../nbs/10_data/77_redaction.ipynb #b87fb66a
-def _warnings(tally:_Tally, action:str, rejected:int)->list[str]:
-    "What whoever hands the file on has to know."
+# %% ../../nbs/10_data/77_redaction.ipynb #839f8e72
+def _column_warnings(tally:_Tally)->list[str]:
+    "Which columns still hold what looks like personal data."
     seen = {column: n for column, n in sorted(tally.kept.items()) if column not in tally.named}
     said = []
     if seen:
@@ -160,13 +175,34 @@ def _warnings(tally:_Tally, action:str, rejected:int)->list[str]:
         said.append(f"`{column[:40]}` holds what looks like personal data ({tally.kept[column]:,}), in the output and as "
                     f"an id in the findings: say also={column} to redact it too, with action=pseudonymise if it must "
                     "still tell rows apart")
+    return said
+
+# %% ../../nbs/10_data/77_redaction.ipynb #c37765cc
+def _warnings(tally:_Tally, action:str, rejected:int)->list[str]:
+    "What whoever hands the file on has to know."
+    said = _column_warnings(tally)
     if rejected: said.append(f"rows that are rejected ({rejected:,}) stand in the reject file and are not redacted")
     if tally.closed:
         said.append(f"{tally.closed:,} values hold what looks encrypted and this key does not open: they stay so")
     if action == 'decrypt' and not tally.opened: said.append("nothing was opened: no row holds an encrypted value")
     return said
 
-# %% ../../nbs/10_data/77_redaction.ipynb #839f8e72
+# %% ../../nbs/10_data/77_redaction.ipynb #98ba93f4
+def _check_also(also:tuple, tally:_Tally):
+    "Raise `UserError` for a column that nobody has."
+    for name in also if also != ('all',) else ():
+        if tally.columns and name not in tally.columns:
+            listed = ', '.join(f'`{column[:40]}`' for column in list(tally.columns)[:20])
+            raise UserError(f'also= names a column `{name[:40]}` that no row has: there are {listed}')
+
+# %% ../../nbs/10_data/77_redaction.ipynb #fe12bd0c
+def _answer(spool, tally:_Tally)->dict:
+    "The numbers of a redaction."
+    return dict(rows=spool.rows, findings=tally.found.total(), types=dict(sorted(tally.found.items())),
+                left=dict(sorted(tally.kept.items())), marked=dict(tally.marked), opened=tally.opened,
+                rejected=spool.rejected, blank=spool.blank, other_language=tally.others, repeated_ids=spool.ids.found)
+
+# %% ../../nbs/10_data/77_redaction.ipynb #db267cac
 def redact_file(
     input,                # whatever `open_sources` takes: a file, a folder, sample://…
     output,               # file to write; its ending says the format
@@ -183,7 +219,8 @@ def redact_file(
     to:str='',            # format of the output, as in `convert`; '' goes by its ending
 )->dict: # rows, findings, types, left, marked, rejected, warnings, key, and the names of the files
     "Write `input` without its personal data to `output`; raises `UserError` or, for the disk, `WorkError`."
-    output, kind = Path(output).expanduser(), target_format(Path(output).expanduser(), to)
+    output = Path(output).expanduser()
+    kind, place = target_format(output, to), _findings_place(findings, output, action)
     _check(input, output, findings, action, language)
     settings, tally, also = settings or get_settings(), _Tally(), tuple(listed_columns(also))
     opened = open_sources(input, format, encoding, settings=settings)
@@ -197,24 +234,9 @@ def redact_file(
         draft = write_records(spool, stream, output, kind, text, listed_columns(keep))
         _check_also(also, tally)
         found.close()
-        place = '' if action == 'decrypt' else Path(findings or beside(output, 'findings')).expanduser()
         rejected = publish(spool, ({found.name: place} if place else {}) | {draft: output}, output)
     notes = [note for source in opened for note in source.notes] + [s for s in [spool.ids.sentence] if s]
     return _answer(spool, tally) | dict(
         action=action, language=language, input=str(input) if isinstance(input, str | Path) else '', output=str(output),
         findings_file=str(place), rejected_file=rejected, key=key_place(settings) if secret else '',
         warnings=notes + _warnings(tally, action, spool.rejected))
-
-# %% ../../nbs/10_data/77_redaction.ipynb #98ba93f4
-def _check_also(also:tuple, tally:_Tally):
-    "Raise `UserError` for a column that nobody has."
-    for name in also if also != ('all',) else ():
-        if tally.columns and name not in tally.columns:
-            listed = ', '.join(f'`{column[:40]}`' for column in list(tally.columns)[:20])
-            raise UserError(f'also= names a column `{name[:40]}` that no row has: there are {listed}')
-
-def _answer(spool, tally:_Tally)->dict:
-    "The numbers of a redaction."
-    return dict(rows=spool.rows, findings=tally.found.total(), types=dict(sorted(tally.found.items())),
-                left=dict(sorted(tally.kept.items())), marked=dict(tally.marked), opened=tally.opened,
-                rejected=spool.rejected, blank=spool.blank, other_language=tally.others, repeated_ids=spool.ids.found)
