@@ -17,7 +17,7 @@ from .concept_versions import open_library, pinned_library
 from .concepts import Library, library_synonyms
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #00a9ba37
-_groups = '''
+_english = '''
 quick rapid speedy|quickly rapidly swiftly promptly|big large|buy>purchase|bought purchased
 buying purchasing|receive>get|received>got|receiving>getting|helped assisted|helping assisting|help-me assist-me
 help-us assist-us|I-want-to I-wish-to I-would-like-to|we-want-to we-wish-to we-would-like-to
@@ -50,6 +50,10 @@ look-for search-for|looking-for searching-for|a-lot-of lots-of|because-of>due-to
 for-example for-instance|such-as>like|each-time every-time|each-day every-day|several>a-few|numerous>many|until>till
 mobile-phone cell-phone|straight-away right-away|right-away>immediately|as-soon-as-possible as-quickly-as-possible
 therefore>so|assistance>help
+'''
+
+# %% ../../nbs/10_data/80_synonyms.ipynb #5a808dea
+_chinese = '''
 能否 可否 能不能 可不可以|如何 怎样|为什么 为何 为啥|什么时候 何时 啥时候|多久 多长时间|哪里 哪儿|在哪里 在哪儿 在何处|目前>现在|马上 立刻 立即
 立马>马上|尽快 尽早|一直 始终|经常 常常 时常|有时 有时候|突然 忽然|大概 大约|也许 或许|的确 确实|所有的 全部的|或者 或是|因为 由于|所以 因此
 但是>可是|如果 假如|如果>要是|虽然>尽管|然后>接着|此外>另外|例如 比如|每次 每回|上次 上回|刚才 刚刚|仍然 依然|居然 竟然|其实>实际上|老是>总是
@@ -108,7 +112,7 @@ def _from_groups(groups, name:str, **more)->Synonyms: return _from_pairs(((g, g)
 # %% ../../nbs/10_data/80_synonyms.ipynb #e40b1f50
 def _own_pairs():
     "The pairs of our list."
-    for group in _groups.strip().replace('\n', '|').split('|'):
+    for group in re.split(r'[|\n]+', (_english + _chinese).strip()):
         words, _, others = group.partition('>')
         pair = [[w.replace('-', ' ') if w.isascii() else w for w in side.split()] for side in (words, others or words)]
         yield pair
@@ -119,11 +123,6 @@ def own_synonyms()->Synonyms:
     return _from_pairs(_own_pairs(), 'our list', longer='|'.join(_longer.split()))
 
 # %% ../../nbs/10_data/80_synonyms.ipynb #96fa3d97
-_headings = frozenset(
-    'id ids text texts label labels word words term terms synonym synonyms preferred hidden definition concept count '
-    'score uri language lang kind status source broader narrower related examples notes matches en zh 词 词语 同义词 '
-    '文本 标签 编号 内容 定义'.split())
-
 def _no_word(cell:str)->str:
     "Why a cell is no word; '' when it may be one."
     if any(c.isdigit() for c in cell): return 'holds a digit'
@@ -131,6 +130,7 @@ def _no_word(cell:str)->str:
     if not any(c.isalpha() for c in cell): return 'has no letter'
     return 'is as long as a sentence' if len(cell.split()) > 6 or len(cell) > 60 else ''
 
+# %% ../../nbs/10_data/80_synonyms.ipynb #74246253
 def _check_group(words:list[str], where:str):
     "Raise `UserError` when a line of a list is no group of words."
     for word in words:
@@ -139,7 +139,7 @@ def _check_group(words:list[str], where:str):
                             "one another")
     if len(words) < 2: raise UserError(f"{where}: one word is no group; write two or more, separated by commas")
 
-# %% ../../nbs/10_data/80_synonyms.ipynb #74246253
+# %% ../../nbs/10_data/80_synonyms.ipynb #3c4c6001
 def _from_library(library:Library, name:str, artifact=None)->Synonyms:
     "The labels of a concept library as `Synonyms`; raises `UserError` when no concept has two of one language."
     groups = [[w for w in g if not _no_word(w)] for some in library_synonyms(library).values() for g in some]
@@ -149,6 +149,12 @@ def _from_library(library:Library, name:str, artifact=None)->Synonyms:
                         "add labels to it, or give a file with one group of words a line")
     return _from_groups(groups, name, artifact=artifact)
 
+# %% ../../nbs/10_data/80_synonyms.ipynb #6987f156
+_headings = frozenset(
+    'id ids text texts label labels word words term terms synonym synonyms preferred hidden definition concept count '
+    'score uri language lang kind status source broader narrower related examples notes matches en zh 词 词语 同义词 '
+    '文本 标签 编号 内容 定义'.split())
+
 def _table_synonyms(path:Path, first:list[str])->Synonyms|None:
     "The synonyms of a table; None when the cells of its first line are words and no header."
     if any(re.match('preferred( |$)', c) for c in first): return _from_library(Library('', read_csv(path)), path.name)
@@ -156,9 +162,7 @@ def _table_synonyms(path:Path, first:list[str])->Synonyms|None:
     raise UserError(f"{path.name} is a table with the columns {', '.join(first[:5])[:80]}, and no list of word groups: "
                     "give the csv of a concept library, or a file with one group of words a line and no header")
 
-
-
-# %% ../../nbs/10_data/80_synonyms.ipynb #2a4851c5
+# %% ../../nbs/10_data/80_synonyms.ipynb #9862d6e1
 def _list_lines(path:Path)->list[tuple[int, list[str]]]:
     "(line, cells) of each line of a list that says something."
     try: lines = path.read_text(encoding='utf-8-sig').splitlines()
@@ -170,6 +174,7 @@ def _list_lines(path:Path)->list[tuple[int, list[str]]]:
              for n, line in enumerate(lines, 1) if not line.startswith('#'))
     return [(number, words) for number, words in cells if words]
 
+# %% ../../nbs/10_data/80_synonyms.ipynb #90ea3758
 def read_synonyms(
     path, # groups of words, one a line, separated by commas or tabs, # begins a remark; or the csv of a library
 )->Synonyms: # candidates of each word
