@@ -24,19 +24,27 @@ from .subjects import (erased_subjects, erased_texts, record_subjects, subject_m
                                          text_marker)
 
 # %% ../../nbs/10_data/11_sources.ipynb #cd86b5db
+class _ListDigest:
+    "The digest of a list of values, each forgotten once it was added: that of `data_digest`."
+    def __init__(self): self.so_far, self.between = hashlib.sha256(b'['), b''
+
+    def add(self, value):
+        self.so_far.update(self.between + canonical(value)); self.between = b','
+
+    def close(self)->str: self.so_far.update(b']'); return self.so_far.hexdigest()
+
+# %% ../../nbs/10_data/11_sources.ipynb #c2325da3
 class _Counted:
-    "Records that pass by, and the digest of their values: that of the list of them as canonical JSON."
+    "Records that pass by, and the digest of their values behind those of `first`."
     def __init__(self, stream:Iterable, first=()):
         self.stream, self.first, self.found, self.begun = stream, first, '', False
 
     def __iter__(self)->Iterator[Record]:
         if self.begun: raise UserError("these records were read already: open the source again")
-        self.begun, digest, between = True, hashlib.sha256(b'['), b''
-        for value in self.first: digest.update(between + canonical(value)); between = b','
-        for record in self.stream:
-            digest.update(between + canonical(record.values)); between = b','
-            yield record
-        digest.update(b']'); self.found = digest.hexdigest()
+        self.begun, seen = True, _ListDigest()
+        for value in self.first: seen.add(value)
+        for record in self.stream: seen.add(record.values); yield record
+        self.found = seen.close()
 
     def digest(self)->str:
         if not self.found:
@@ -65,12 +73,13 @@ def _numbered(rows:Iterable)->Iterator[Record]:
                             f"give a path, or rows such as {{'text': …, 'label': …}}")
         yield Record(number, {str(name): value for name, value in values.items()})
 
+# %% ../../nbs/10_data/11_sources.ipynb #d2da8cd9
 def _open_stream(name:str, stream:Iterable[Record], first=(), notes=())->Opened:
     "Records without a file, known by `first` and their values."
     counted = _Counted(stream, first)
     return Opened(name, counted.digest, counted, list(notes))
 
-# %% ../../nbs/10_data/11_sources.ipynb #7fe12fdb
+# %% ../../nbs/10_data/11_sources.ipynb #b39a22ee
 def _arrow_records(path:Path)->Iterator[Record]:
     "Records of an Arrow stream, a batch in memory at a time."
     import pyarrow as arrow
@@ -79,6 +88,7 @@ def _arrow_records(path:Path)->Iterator[Record]:
         for batch in arrow.ipc.open_stream(file):
             for values in batch.to_pylist(): row += 1; yield Record(row, values)
 
+# %% ../../nbs/10_data/11_sources.ipynb #7fe12fdb
 def _open_corpus(path:Path, side:str)->list[Opened]:
     "The splits of a corpus artifact, or the one called `side`."
     corpus = load(path, 'corpus')
@@ -95,6 +105,7 @@ def _open_sql(url:str, query:str)->list[Opened]:
     notes = [] if 'order by' in query.lower() else [unordered]
     return [_open_stream(f'{database_name(url)}#{data_digest(query)[:8]}', sql_records(url, query), [query], notes)]
 
+# %% ../../nbs/10_data/11_sources.ipynb #d518962e
 def _open_hub(source:str)->list[Opened]:
     name = hub_source(source)['name']
     return [_open_stream(f'{name}/{split}', rows, [source]) for split, rows in hub_records(source)]
@@ -105,9 +116,7 @@ def _open_saved(path:Path)->list[Opened]:
     return [Opened(f'{path.name}/{split}'.rstrip('/'), data_digest([digest, split]), rows)
             for split, rows in saved_dataset(path)]
 
-# %% ../../nbs/10_data/11_sources.ipynb #d518962e
-_slow = 20_000_000  # bytes that take more than a moment
-
+# %% ../../nbs/10_data/11_sources.ipynb #ef11d648
 def _encoding(path:Path, name:str, encoding:str, notes:list)->str:
     "The encoding to read a file in; what somebody should know of it goes into `notes`."
     if encoding == 'auto':
@@ -116,6 +125,9 @@ def _encoding(path:Path, name:str, encoding:str, notes:list)->str:
     elif doubt := encoding_doubt(path, encoding):
         notes.append(f'{name} is read as {encoding}, though its bytes look like {doubt}: texts may be damaged')
     return encoding
+
+# %% ../../nbs/10_data/11_sources.ipynb #ba70f1b2
+_slow = 20_000_000  # bytes that take more than a moment
 
 def _file_records(path:Path, name:str, notes:list, format:str='', encoding:str='auto', **options)->Iterator[Record]:
     "The records of a file, read in the encoding that was named or that its bytes tell."
@@ -129,6 +141,7 @@ def _open_file(path:Path, name:str, **options)->Opened:
     slow = path.stat().st_size > _slow
     return Opened(name, file_digest(path), track(stream, f'read {name}') if slow else stream, notes)
 
+# %% ../../nbs/10_data/11_sources.ipynb #7f5e83ff
 def _open_files(source, format:str, **options)->list[Opened]:
     "The files behind a path, a folder or a pattern."
     opened = [_open_file(p, n, format=format, **options) for p, n in find_files(source, format)]
@@ -137,6 +150,7 @@ def _open_files(source, format:str, **options)->list[Opened]:
     if skipped: opened[0].notes.append(f"not read, since nothing tells their format: {', '.join(skipped[:5])}{more}")
     return opened
 
+# %% ../../nbs/10_data/11_sources.ipynb #c548a904
 def _open_path(source, **options)->list[Opened]:
     "Whatever lies at a path: an artifact, a saved data set, files."
     place, _, side = str(source).partition('#')
@@ -158,6 +172,7 @@ def row_of_erased(
         return any(tells(v) and mark_text(v) in texts for v in values.values())
     return judge if gone else None
 
+# %% ../../nbs/10_data/11_sources.ipynb #ebeda3aa
 def _without_erased(opened:Opened, settings)->Opened:
     "`opened` without the rows of persons who were erased; notes how many those were once all were read."
     of_erased, records = row_of_erased(settings), opened.records
@@ -170,7 +185,7 @@ def _without_erased(opened:Opened, settings)->Opened:
     if of_erased: opened.records = kept()
     return opened
 
-# %% ../../nbs/10_data/11_sources.ipynb #ebeda3aa
+# %% ../../nbs/10_data/11_sources.ipynb #7cfc64dc
 def _named(source:str)->list[Opened]|None:
     "What a word with :// stands for; None for a path."
     if is_sample(source):
@@ -184,6 +199,18 @@ def _named(source:str)->list[Opened]|None:
         raise UserError(f"a source cannot begin with {scheme}://: save the page or table to a file and give its path, "
                         "or use sample://, hub://, docstrings:// or a database address")
 
+# %% ../../nbs/10_data/11_sources.ipynb #1c74018a
+def _open(source, query:str='', **options)->list[Opened]:
+    if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
+        return [opened for s in source for opened in _open(s, **options)]
+    if query and isinstance(source, str): return _open_sql(source, query)
+    if isinstance(source, str | Path):
+        return isinstance(source, str) and _named(source) or _open_path(source, **options)
+    if not isinstance(source, Iterable) or isinstance(source, bytes):
+        raise UserError(f"data is a {type(source).__name__}: give a path, a sample:// name or rows")
+    return [_open_stream('rows', _numbered(source))]
+
+# %% ../../nbs/10_data/11_sources.ipynb #d8f2a294
 def open_sources(
     source,                 # a path, a pattern, a corpus (or path#split), an address, rows, or a list
     format:str='',          # of files; '' goes by each file's ending
@@ -199,16 +226,6 @@ def open_sources(
     An address is sample://…, hub://…, docstrings://… or 'sqlite:///…#SELECT …'."""
     opened = _open(source, query, format=format, encoding=encoding, columns=columns, unit=unit)
     return opened if everybody else [_without_erased(o, settings) for o in opened]
-
-def _open(source, query:str='', **options)->list[Opened]:
-    if isinstance(source, list | tuple) and source and all(isinstance(s, str | Path) for s in source):
-        return [opened for s in source for opened in _open(s, **options)]
-    if query and isinstance(source, str): return _open_sql(source, query)
-    if isinstance(source, str | Path):
-        return isinstance(source, str) and _named(source) or _open_path(source, **options)
-    if not isinstance(source, Iterable) or isinstance(source, bytes):
-        raise UserError(f"data is a {type(source).__name__}: give a path, a sample:// name or rows")
-    return [_open_stream('rows', _numbered(source))]
 
 # %% ../../nbs/10_data/11_sources.ipynb #0ccf849b
 def source_files(
