@@ -700,6 +700,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'enterprise_lm/data/augment_file.py'),
                                                  'enterprise_lm.data.augment_file._read': ( '10_data/augment_file.html#_read',
                                                                                             'enterprise_lm/data/augment_file.py'),
+                                                 'enterprise_lm.data.augment_file._refuse': ( '10_data/augment_file.html#_refuse',
+                                                                                              'enterprise_lm/data/augment_file.py'),
                                                  'enterprise_lm.data.augment_file._usable': ( '10_data/augment_file.html#_usable',
                                                                                               'enterprise_lm/data/augment_file.py'),
                                                  'enterprise_lm.data.augment_file._write': ( '10_data/augment_file.html#_write',

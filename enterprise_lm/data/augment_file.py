@@ -9,6 +9,7 @@ __all__ = ['refuse_held_name', 'augment_file']
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from .augment import augment_rows, check_given, choose_policy, refuse_held_out, why_nothing
 from .databases import is_sql
@@ -32,6 +33,7 @@ def _names(source)->list[str]:
         raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
     return [here.parent.name, here.stem, *([p.stem for p, _ in find_files(source)] if here.is_dir() else [])]
 
+# %% ../../nbs/10_data/86_augment_file.ipynb #6f519633
 def refuse_held_name(
     path, # a file or folder, or what else `read` takes
 ):
@@ -55,17 +57,19 @@ class _Given:
         as_given = {called.get(name, name): value for name, value in record.values.items()}
         self.rows.append(values | dict(given=as_given, source=f'{where}:{row}'))
 
-    def number(self):
-        "Give hashed ids to all rows when those of the file are missing or not unique."
-        ids = [r.get('id') for r in self.rows]
-        if None not in ids and len(set(ids)) == len(ids): return
-        if any(i is not None for i in ids):
-            self.notes += [s for s in (self.repeated.sentence,) if s]
-            self.notes.append(f'{odd_ids}, and those of the file are in the column given_id')
-        hashed, old = _Ids(), self.names.pop('id', None)
-        for r in self.rows:
-            r['id'] = hashed(r['text'], r.get('label'))
-            if old: r['given'] = {'given_id' if n == old else n: v for n, v in r['given'].items()}
+# %% ../../nbs/10_data/86_augment_file.ipynb #f2952a7c
+@patch
+def number(self:_Given):
+    "Give hashed ids to all rows when those of the file are missing or not unique."
+    ids = [r.get('id') for r in self.rows]
+    if None not in ids and len(set(ids)) == len(ids): return
+    if any(i is not None for i in ids):
+        self.notes += [s for s in (self.repeated.sentence,) if s]
+        self.notes.append(f'{odd_ids}, and those of the file are in the column given_id')
+    hashed, old = _Ids(), self.names.pop('id', None)
+    for r in self.rows:
+        r['id'] = hashed(r['text'], r.get('label'))
+        if old: r['given'] = {'given_id' if n == old else n: v for n, v in r['given'].items()}
 
 # %% ../../nbs/10_data/86_augment_file.ipynb #4dbb4b59
 def _read(opened:list, text:str, label:str)->_Given:
@@ -105,6 +109,7 @@ def _write(rows:list[dict], names:dict, rejected:list[dict], path:Path):
         write_rows(_as_given(rows, names), out, columns, path.suffix[1:].lower())
     if not rejected: bad.unlink(missing_ok=True)
 
+# %% ../../nbs/10_data/86_augment_file.ipynb #b7666ec5
 def _usable(given:_Given, input):
     "Raise `UserError` when there is no row to augment."
     if given.rows: return
@@ -112,7 +117,16 @@ def _usable(given:_Given, input):
     if bad: why = f"all {len(bad)} rows are rejected, the first, {bad[0]['source']}, for: {bad[0]['reason']}"
     raise UserError(f"{Path(str(input)).name} has no usable text, so there is nothing to augment: {why}")
 
-# %% ../../nbs/10_data/86_augment_file.ipynb #955cc8b0
+# %% ../../nbs/10_data/86_augment_file.ipynb #6947f13d
+def _refuse(input, path:Path, split:str, force:bool):
+    "Raise `UserError` for data that is held back and for a place that is none."
+    refuse_held_out(split)
+    if not force: refuse_held_name(input)
+    if path.suffix[1:].lower() not in _endings:
+        raise unknown('ending of the output', path.suffix[1:] or 'none', _endings, path.name)
+    check_outputs(input, output=path, rejected=beside(path, 'rejected'))
+
+# %% ../../nbs/10_data/86_augment_file.ipynb #810b3db9
 def augment_file(
     input,                # any corpus format, or a sample
     output,               # .jsonl, .csv, .tsv or .parquet
@@ -137,12 +151,8 @@ def augment_file(
     """Write `input` with augmented copies to `output` and return what was done.
 
     Raises `UserError` for data that is held back and for a file without a usable text."""
-    refuse_held_out(split)
-    if not force: refuse_held_name(input)
     path, chosen = Path(output).expanduser(), dict(segmenter=segmenter, word_list=word_list, seed=seed)
-    if path.suffix[1:].lower() not in _endings:
-        raise unknown('ending of the output', path.suffix[1:] or 'none', _endings, path.name)
-    check_outputs(input, output=path, rejected=beside(path, 'rejected'))
+    _refuse(input, path, split, force)
     check_given(choose_policy(task, 1, operators, copies, groups, **chosen), synonyms=synonyms, groups=groups, **models)
     if synonyms: models['synonyms'] = find_synonyms(synonyms) if isinstance(synonyms, str | Path) else synonyms
     given = _read(open_sources(input, format, encoding, columns), text, label)
