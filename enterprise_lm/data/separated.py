@@ -16,9 +16,11 @@ from .phones import find_phones
 # %% ../../nbs/10_data/16_separated.ipynb #4df35e64
 _controls, _signs = r'\x00-\x1f\x7f-\x9f', r'._~*\u00b7\u2022\u2027\u2219\u22c5\u30fb\uff65\u2014\u2015'
 _white, _lists = rf'\s{_controls}', ',\uff0c|'
+
 _gap = re.compile(rf'(?<=[0-9)])(?:[{_white}]{{1,4}}|[{_white}]?[{_signs}-]{{1,3}}[{_white}]?|[{_lists}])'
                   r'(?=[0-9]|[Xx](?![0-9A-Za-z]))')
-_hint = re.compile(rf'[0-9)](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')
+
+# %% ../../nbs/10_data/16_separated.ipynb #d2ba1636
 _many = re.compile(rf'[0-9](?:[{_white}{_signs}{_lists}()/-]{{0,4}}[0-9]){{9,}}')
 _usual, _four = (' ', '-'), re.compile(r'[0-9]{1,3}(?:\.[0-9]{1,3}){3}')  # a network address
 
@@ -27,6 +29,9 @@ def _odd_gaps(text:str)->list[tuple[int, int]]:
     runs = (run for run in _many.finditer(text) if not _four.fullmatch(run[0]))
     gaps = (gap for run in runs for gap in _gap.finditer(text, run.start(), run.end() + 6))
     return [gap.span() for gap in gaps if gap[0] not in _usual]
+
+# %% ../../nbs/10_data/16_separated.ipynb #427f231b
+_hint = re.compile(rf'[0-9)](?:[{_controls}{_signs}{_lists}]|[{_white}{_signs}-]{{2,5}})[0-9Xx]')
 
 def close_gaps(
     prepared:Prepared, # a folded text
@@ -40,7 +45,7 @@ def close_gaps(
         last = end
     return prepare_folded(''.join(parts) + text[last:], prepared.ascii), [*places, *range(last, len(text))]
 
-# %% ../../nbs/10_data/16_separated.ipynb #d2ba1636
+# %% ../../nbs/10_data/16_separated.ipynb #801d7213
 _apart = re.compile('[\n\r\v\f,\uff0c|]')
 
 def _doubt(piece:str, rule:str)->float:
@@ -48,6 +53,7 @@ def _doubt(piece:str, rule:str)->float:
     if _apart.search(piece): return .35
     return .35 if '\t' in piece and rule not in ('china_mobile', 'plus') else .15
 
+# %% ../../nbs/10_data/16_separated.ipynb #4dc17061
 def _fits(kind:str, score:float, rule:str, piece:str)->bool:
     "Whether a number has the groups of its kind; one that a word tells of may have any."
     groups = re.findall('[0-9]+', piece)
@@ -66,6 +72,7 @@ def _mobiles(prepared:Prepared)->Findings:
             if word_before(prepared, start)[0] not in ('phone', 'wechat'): continue
             yield start, end, 'PHONE', .97, 'mobile in groups'
 
+# %% ../../nbs/10_data/16_separated.ipynb #d2404483
 _families = (find_cards, find_accounts, find_resident_ids, find_credit_codes, find_phones, _mobiles)
 
 def find_separated(prepared:Prepared)->Findings:
