@@ -80,6 +80,13 @@ def _origin(source, root:Path)->dict:
     return dict(place=str(path.relative_to(root) if path.is_relative_to(root) else path))
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #6d8b64fa
+def _all_edits(before:Artifact|None, journal:Path)->list[dict]:
+    "What people did so far: the edits of the version before, and those noted since."
+    edits = json_lines(before.file('edits.jsonl')) if before else []
+    known = {e['edit'] for e in edits}
+    return edits + [e for e in read_edits(journal) if e.get('edit') not in known]
+
+# %% ../../nbs/10_data/89_concept_library.ipynb #20f5966b
 def build_library(
     source,         # a corpus artifact or its folder, a file, folder or 'sample://…', or rows (dicts)
     name:str,       # the library's; the next version when there is one
@@ -101,10 +108,7 @@ def build_library(
     part = part or _part_name(source)
     parts = parts_of(before) | {part: proposed}
     built = dict(_origin(source, settings.root), **how, minimum=minimum, limit=limit, names=tagger is not None)
-    edits = json_lines(before.file('edits.jsonl')) if before else []
-    known = {e['edit'] for e in edits}
-    edits += [e for e in read_edits(journal) if e.get('edit') not in known]
-    library = replay(Library(name, combine(parts)), edits)
+    library = replay(Library(name, combine(parts)), _all_edits(before, journal))
     library.artifact = before
     return save_library(library, parts, [corpus] if corpus else [], root, {part: built})
 
@@ -116,10 +120,17 @@ def _format(path:Path)->str:
     if ending not in _formats: raise unknown('ending', path.suffix or path.name, ('.ttl', '.csv'), path.name)
     return ending
 
+# %% ../../nbs/10_data/89_concept_library.ipynb #20630a9c
 def _told(concept:Concept)->dict:
     "What a file can say of a concept: all but what a corpus counts."
     return {name: value for name, value in to_dict(concept).items() if name not in ('count', 'score')}
 
+def _differing(library:Library, found:list[Concept])->list[dict]:
+    "What a file says otherwise than the library, and what is new in it."
+    known = library.concepts
+    return [to_dict(c) for c in found if c.id not in known or _told(c) != _told(known[c.id])]
+
+# %% ../../nbs/10_data/89_concept_library.ipynb #5f1833d9
 @patch
 def take(
     self:Library,
@@ -130,9 +141,7 @@ def take(
     "Import a file as one edit; raises `UserError` when it cannot be read or the library would not hold together."
     path = Path(path)
     found, notes = read_turtle(path) if _format(path) == 'ttl' else (read_csv(path), [])
-    known = self.concepts
-    new = [to_dict(c) for c in found if c.id not in known or _told(c) != _told(known[c.id])]
-    if new:
+    if (new := _differing(self, found)):
         trial = Library(self.name, [replace(c) for c in self])
         replay(trial, [dict(action='import', concepts=new)]).check()
         self.record('import', who, why, when, concepts=new, file=path.name)
@@ -149,6 +158,7 @@ def _summary(artifact:Artifact)->dict:
                 edits=len(json_lines(artifact.file('edits.jsonl'))),
                 kinds=_tally(c.kind for c in concepts), status=_tally(c.status for c in concepts))
 
+# %% ../../nbs/10_data/89_concept_library.ipynb #242dfb97
 def concepts_build(corpus:str, output:str, minimum:int=3, limit:int=300, part:str='', **how)->dict:
     "`elm concepts build CORPUS --output NAME`: name, version, path, counts, new concepts and the foremost terms."
     before = newest_version(output, None)
@@ -157,8 +167,6 @@ def concepts_build(corpus:str, output:str, minimum:int=3, limit:int=300, part:st
     concepts = concepts_of(made)
     foremost = sorted(Library(output, concepts).table(10), key=lambda row: -row['count'])
     return _summary(made) | dict(new=sum(c.id not in old for c in concepts), terms=foremost)
-
-
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #d1237a44
 def _row(library:Library, c:Concept)->dict:
@@ -173,6 +181,7 @@ def _found(library:Library, prefix:str, limit:int)->dict:
     else: found = [(c.label, c) for c in sorted(library, key=order) if c.status != 'rejected']
     return dict(all=len(found), found=[dict(match=label, **_row(library, c)) for label, c in found[:limit]])
 
+# %% ../../nbs/10_data/89_concept_library.ipynb #1fabe33b
 def concepts_query(name:str, term:str='', depth:int=1, text:str='', prefix:str='', limit:int=20)->dict:
     "`elm concepts query NAME TERM`: a concept and its surroundings, what `text` mentions, what begins with `prefix`."
     library = open_library(name)
@@ -185,8 +194,6 @@ def concepts_query(name:str, term:str='', depth:int=1, text:str='', prefix:str='
                  related=library.related(this.id))
     about = dict(label=this.label, synonyms=library.synonyms(this.id))
     return to_dict(this) | about | {side: [_row(library, c) for c in found] for side, found in sides.items()}
-
-
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #655742a9
 _edits = dict(add=('kind',), rename=('other',), add_label=('other',), merge=('other',), remove=(), accept=(),
@@ -219,12 +226,9 @@ def _check_free(path:Path, ending:str):
     if known: return
     raise UserError(f'{path} is there already and is no concept library: name another file, or move it away')
 
-def concepts_export(name:str, file:str)->dict:
-    "`elm concepts export NAME FILE`: writes .ttl or .csv, whole or not at all."
-    path, library = Path(file), open_library(name)
-    ending = _format(path)
-    _check_free(path, ending)
-    data = _formats[ending](library).encode('utf-8-sig' if ending == 'csv' else 'utf-8')
+# %% ../../nbs/10_data/89_concept_library.ipynb #67751811
+def _write_whole(path:Path, data:bytes):
+    "Write a file; raises `UserError` when it cannot be written, and leaves what was there."
     part = path.with_name(f'.{path.name}.{time.time_ns()}')
     try:
         part.write_bytes(data)
@@ -233,6 +237,14 @@ def concepts_export(name:str, file:str)->dict:
         if path.parent.is_dir(): part.unlink(missing_ok=True)
         said = f'{path} cannot be written: {error.strerror}'
         raise UserError(f'{said}; name a folder that is there and may be written') from None
+
+# %% ../../nbs/10_data/89_concept_library.ipynb #d54a3159
+def concepts_export(name:str, file:str)->dict:
+    "`elm concepts export NAME FILE`: writes .ttl or .csv, whole or not at all."
+    path, library = Path(file), open_library(name)
+    ending = _format(path)
+    _check_free(path, ending)
+    _write_whole(path, _formats[ending](library).encode('utf-8-sig' if ending == 'csv' else 'utf-8'))
     return dict(file=str(path), concepts=len(library), bytes=path.stat().st_size)
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #2ca04c6c
