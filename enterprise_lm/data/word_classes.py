@@ -13,126 +13,115 @@ from ..core.errors import unknown
 # %% ../../nbs/10_data/61_word_classes.ipynb #78118606
 _pronouns = dict(
     en='i you he she it we they me him her us them mine yours hers ours theirs myself yourself himself herself '
-       'itself ourselves '
-       'yourselves themselves this that these those who whom whose somebody someone something anybody anyone '
-       'anything nobody '
-       'everyone everybody everything nothing none each other another',
+       'itself ourselves yourselves themselves this that these those who whom whose somebody someone something '
+       'anybody anyone anything nobody everyone everybody everything nothing none each other another',
     zh='我 你 您 他 她 它 我们 你们 您们 他们 她们 它们 咱们 自己 大家 本人 谁 什么 这 那 这个 那个 这些 那些 这里 那里 这儿 那儿 啥 哪 哪个 哪些 哪里')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #9515002c
-_english_small = (
-    'a an the my your his its our their of in on at by for with from to into onto over under up down out off '
-       'about above below '
-       'across after against along among around as before behind beside besides between beyond despite during '
-       'except inside '
-       'like near outside past per since than through throughout till toward towards until upon via within without '
-       'and or but '
-       'nor so yet if because although though while when where why how what which whether once unless whenever '
-       'wherever is am are was were be '
-       'been being do does did doing done have has had having will would shall should can could may might must '
-       'ought cannot '
-       'not no yes please thanks thank hello hi hey kindly cheers regards dear also too very just only even still '
-       'again already always never often '
-       'sometimes usually now then here there today yesterday tomorrow soon later ago much many more most less '
-       'least few fewer '
-       'little lot lots several some any all both either neither every enough such same own quite rather almost '
-       'maybe perhaps '
-       'however therefore instead otherwise else away back apart together forward twice really actually exactly simply '
-       'directly automatically currently suddenly immediately first second third last next one two three four five '
-       'six seven '
-       'eight nine ten hundred thousand half ok okay oh well far ever anyway normally mostly probably nearly don t '
-       's re ve ll d m isn '
-       'aren wasn weren doesn didn won wouldn couldn shouldn can haven hasn hadn ain etc e.g i.e vs anymore anywhere '
-       'somewhere everywhere yes')
+_english_links = (
+    'a an the my your his its our their any all both either neither every enough such same own of in on at by for '
+    'with from to into onto over under up down out off about above below across after against along among around '
+    'as before behind beside besides between beyond despite during except inside like near outside past per since '
+    'than through throughout till toward towards until upon via within without and or but nor so yet if because '
+    'although though while when where why how what which whether once unless whenever wherever vs')
+
+# %% ../../nbs/10_data/61_word_classes.ipynb #2afa64a6
+_english_helpers = (
+    'is am are was were be been being do does did doing done have has had having will would shall should can could '
+    'may might must ought cannot not no don t s re ve ll d m isn aren wasn weren doesn didn won wouldn couldn '
+    'shouldn haven hasn hadn ain')
+
+# %% ../../nbs/10_data/61_word_classes.ipynb #f8681e4d
+_english_amounts = (
+    'much many more most less least few fewer little lot lots several some first second third last next one two '
+    'three four five six seven eight nine ten hundred thousand half')
+
+_english_asides = (
+    'yes please thanks thank hello hi hey kindly cheers regards dear also too very just only even still again '
+    'already always never often sometimes usually now then here there today yesterday tomorrow soon later ago '
+    'quite rather almost maybe perhaps however therefore instead otherwise else away back apart together forward '
+    'twice really actually exactly simply directly automatically currently suddenly immediately ok okay oh well '
+    'far ever anyway normally mostly probably nearly etc e.g i.e anymore anywhere somewhere everywhere')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #ca4c4b41
 _chinese_small = (
-    '的 了 着 过 地 得 是 在 有 没 没有 不 不是 也 都 就 还 又 再 很 太 更 最 已 已经 正在 会 能 能不能 可以 可 要 想 该 应该 必须 得 '
-       '吗 呢 吧 啊 呀 哦 嘛 么 和 与 及 或 或者 但 但是 而 而且 并 并且 因为 所以 如果 要是 虽然 不过 只是 只 才 刚 刚才 把 被 让 给 对 对于 '
-       '从 到 向 往 由 以 为 为了 跟 同 比 按 除了 用 上 下 里 外 中 内 前 后 时 之 其 此 每 各 某 一 二 两 三 四 五 六 七 八 九 十 百 千 万 几 多 '
-       '少 个 只 件 次 条 张 块 台 种 些 点 位 天 年 月 日 号 怎么 怎样 如何 为什么 多少 多久 几时 什么时候 一下 一个 一样 一直 现在 今天 昨天 '
-       '明天 然后 之后 之前 以后 以前 请 请问 谢谢 您好 你好 帮 麻烦 那么 这么 这样 那样 还是 就是 都是 等 等等 来 去 起 出 进 回 而是 即可 需要 '
-       '可能 一般 其实 突然 完全 比较 非常 直接 重新 一次 一点 有点 有些 所有 全部 任何 其他 另外 大概 左右 以上 以下 以内 当 若 则 未 无 无法 '
-       '不能 不会 不要 不用 不想 不到 不了 没法')
+    '的 了 着 过 地 得 是 在 有 没 没有 不 不是 也 都 就 还 又 再 很 太 更 最 已 已经 正在 会 能 能不能 可以 可 要 想 该 应该 必须 '
+    '吗 呢 吧 啊 呀 哦 嘛 么 和 与 及 或 或者 但 但是 而 而且 并 并且 因为 所以 如果 要是 虽然 不过 只是 只 才 刚 刚才 把 被 让 给 对 对于 '
+    '从 到 向 往 由 以 为 为了 跟 同 比 按 除了 用 上 下 里 外 中 内 前 后 时 之 其 此 每 各 某 一 二 两 三 四 五 六 七 八 九 十 百 千 万 几 多 '
+    '少 个 件 次 条 张 块 台 种 些 点 位 天 年 月 日 号 怎么 怎样 如何 为什么 多少 多久 几时 什么时候 一下 一个 一样 一直 现在 今天 昨天 '
+    '明天 然后 之后 之前 以后 以前 请 请问 谢谢 您好 你好 帮 麻烦 那么 这么 这样 那样 还是 就是 都是 等 等等 来 去 起 出 进 回 而是 即可 需要 '
+    '可能 一般 其实 突然 完全 比较 非常 直接 重新 一次 一点 有点 有些 所有 全部 任何 其他 另外 大概 左右 以上 以下 以内 当 若 则 未 无 无法 '
+    '不能 不会 不要 不用 不想 不到 不了 没法')
 
-_small = dict(en=_english_small, zh=_chinese_small)
+_small = dict(en=f'{_english_links} {_english_helpers} {_english_amounts} {_english_asides}', zh=_chinese_small)
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #90ea6f97
-_english_verbs = (
-    'accept access activate add adjust agree allow answer apply arrive ask assign avoid become begin believe '
-       'belong block book break bring build '
-       'buy call cancel carry change charge check choose claim clean clear click close collect combine come '
-       'compare complain '
-       'complete confirm connect consider contact contain continue control convert cost count cover create cut '
-       'deactivate decide '
-       'deduct delete deliver depend describe detect disable disappear disconnect download drop edit email enable '
-       'end enter erase '
-       'exchange expect expire explain export extend fail fall feel fill find finish fit fix flash flicker follow '
-       'forget forward '
-       'get give glow go grow guess handle happen hear help hide hold hope import include increase inform insert '
-       'install invite '
-       'join keep know learn leave let lie light link list live lock log look lose lower make manage match mean '
-       'measure mention '
-       'mind miss mount move need notice offer open order pack pair pause pay perform pick place plan plug point '
-       'power prefer '
-       'press print process provide pull purchase push put react read receive recognise recommend reconnect record '
-       'redeem reduce '
-       'refund refuse register reject remain remember remove rename renew rent repair repeat replace reply report '
-       'request require '
-       'reset respond restart restore return reverse run save say scan schedule search see seem select sell send '
-       'set share ship '
-       'show sign sit sleep sound speak split stand start stay stop store subscribe suggest support suppose swap '
-       'switch take talk tap tell '
-       'terminate test think throw tick touch track transfer travel trigger try turn type understand unlock unplug '
-       'unsubscribe '
-       'update upgrade upload use verify visit wait wake walk want warn wash watch wear work worry write wonder '
-       'appear apologise '
-       'arrange attach bear bend blink bother brighten burn cause charge confuse copy correct damage dim display '
-       'draw eat '
-       'face file force freeze hang ignore issue jump lead lift limit load mark pass permit pretend prove raise '
-       'reach refer '
-       'regret rely resend resolve rest review ring search settle shine shut solve spend spread stick suit '
-       'surprise '
-       'treat trust wish withdraw wrap')
+_regular_verbs = (
+    'accept access activate add adjust agree allow answer apologise appear apply arrange arrive ask assign attach '
+    'avoid believe belong blink block book bother brighten call cancel carry cause change charge check claim clean '
+    'clear click close collect combine compare complain complete confirm confuse connect consider contact contain '
+    'continue control convert copy correct count cover create damage deactivate decide deduct delete deliver '
+    'depend describe detect dim disable disappear disconnect display download drop edit email enable end enter '
+    'erase exchange expect expire explain export extend face fail file fill finish fix flash flicker follow force '
+    'forward glow guess handle happen help hope ignore import include increase inform insert install invite issue '
+    'join jump lift limit link list live load lock log look lower manage mark match measure mention mind miss '
+    'mount move need notice offer open order pack pair pass pause perform permit pick place plan plug point power '
+    'prefer press pretend print process provide pull purchase push raise reach react receive recognise recommend '
+    'reconnect record redeem reduce refer refund refuse register regret reject rely remain remember remove rename '
+    'renew rent repair repeat replace reply report request require resolve respond rest restart restore return '
+    'reverse review save scan schedule search seem select settle share ship sign solve sound start stay stop store '
+    'subscribe suggest suit support suppose surprise swap switch talk tap terminate test tick touch track transfer '
+    'travel treat trigger trust try turn type unlock unplug unsubscribe update upgrade upload use verify visit '
+    'wait walk want warn wash watch wish wonder work worry wrap')
+
+# %% ../../nbs/10_data/61_word_classes.ipynb #09a39e6d
+_irregular = {verb: frozenset(forms) for verb, *forms in (group.split() for group in (
+    'bear bore borne|become became|begin began begun|bend bent|break broke broken|bring brought|build built|'
+    'burn burnt burned|buy bought|choose chose chosen|come came|cost|cut|draw drew drawn|eat ate eaten|fall fell fallen|'
+    'feel felt|find found|fit fitted|forget forgot forgotten|freeze froze frozen|get got gotten|give gave given|'
+    'go went gone|grow grew grown|hang hung hanged|hear heard|hide hid hidden|hold held|keep kept|know knew known|lead led|'
+    'learn learnt learned|leave left|let|lie lay lain lied|light lit lighted|lose lost|make made|mean meant|pay paid|'
+    'prove proved proven|put|read|resend resent|reset|ring rang rung|run ran|say said|see saw seen|sell sold|send sent|'
+    'set|shine shone|show showed shown|shut|sit sat|sleep slept|speak spoke spoken|spend spent|split|spread|stand stood|'
+    'stick stuck|take took taken|tell told|think thought|throw threw thrown|understand understood|wake woke woken|'
+    'wear wore worn|withdraw withdrew withdrawn|write wrote written').split('|'))}
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #75ba6363
 _chinese_verbs = (
     '买 卖 退 换 修 拆 装 开 关 调 设 发 寄 收 付 充 扫 点 看 查 找 问 说 打 接 拿 放 取消 修改 更改 更换 更新 升级 申请 办理 提交 填写 登录 注册 '
-       '注销 删除 清空 绑定 解绑 添加 移除 重置 恢复 重启 打开 关闭 开启 关掉 调整 调节 调亮 调暗 设置 选择 连接 断开 连上 配对 安装 拆开 拆下 拆除 使用 '
-       '购买 下单 支付 付款 退款 退货 换货 发货 收货 签收 拒收 寄回 寄出 退回 补发 补寄 补开 开具 开 下载 上传 导出 导入 查看 查询 查到 显示 收到 接收 联系 '
-       '咨询 投诉 转接 转人工 反馈 解决 处理 审核 验收 检测 检查 检修 维修 保修 更正 确认 验证 输入 输错 忘记 找回 重设 更新 同步 控制 触发 充电 断电 '
-       '通电 插上 拔掉 订阅 续费 续订 开通 停用 暂停 取回 领取 兑换 抵扣 叠加 分享 邀请 加入 退出 转让 保留 保存 备份 扫描 识别 感应 亮 灭 闪 闪烁 '
-       '掉线 离线 失效 过期 到账 扣款 扣费 收费 计算 承担 支持 提供 提醒 通知 推送 升级 清洁 擦拭 浇水 补光 拍照 拍 预约 安排 配送 派送 派件 转 改 '
-       '删 输 连 配 插 拔 订 填 选 加 删掉 去掉 扔 丢 丢失 损坏 破损 碎 坏 用')
+    '注销 删除 清空 绑定 解绑 添加 移除 重置 恢复 重启 打开 关闭 开启 关掉 调整 调节 调亮 调暗 设置 选择 连接 断开 连上 配对 安装 拆开 拆下 拆除 使用 '
+    '购买 下单 支付 付款 退款 退货 换货 发货 收货 签收 拒收 寄回 寄出 退回 补发 补寄 补开 开具 下载 上传 导出 导入 查看 查询 查到 显示 收到 接收 联系 '
+    '咨询 投诉 转接 转人工 反馈 解决 处理 审核 验收 检测 检查 检修 维修 保修 更正 确认 验证 输入 输错 忘记 找回 重设 同步 控制 触发 充电 断电 '
+    '通电 插上 拔掉 订阅 续费 续订 开通 停用 暂停 取回 领取 兑换 抵扣 叠加 分享 邀请 加入 退出 转让 保留 保存 备份 扫描 识别 感应 亮 灭 闪 闪烁 '
+    '掉线 离线 失效 过期 到账 扣款 扣费 收费 计算 承担 支持 提供 提醒 通知 推送 清洁 擦拭 浇水 补光 拍照 拍 预约 安排 配送 派送 派件 转 改 '
+    '删 输 连 配 插 拔 订 填 选 加 删掉 去掉 扔 丢 丢失 损坏 破损 碎 坏 用')
 
-_verbs = dict(en=_english_verbs, zh=_chinese_verbs)
+_verbs = dict(en=' '.join((*_regular_verbs.split(), *_irregular)), zh=_chinese_verbs)
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #62307767
-_adjectives = dict(
-    en='able active actual additional annual available bad beautiful big black blank blue bright broken busy cheap '
-       'clean clear '
-       'cold common complete cool correct current damaged dark dead deep defective different difficult dim direct '
-       'double dry '
-       'due early easy empty entire equal exact expensive extra false fast faulty final fine foreign free frequent '
-       'fresh full '
-       'further general gentle glad good great green grey hard happy heavy helpful high hot important inside '
-       'international '
-       'invalid large late light local long loose loud low main manual maximum minimum missing monthly narrow '
-       'natural nearest '
-       'necessary new nice normal old online open orange original overseas partial particular patient physical '
-       'pink possible '
-       'previous private proper public purple quick quiet rainy real recent red regular remote responsible right '
-       'rough safe '
-       'separate short shut sick silent similar simple single slow small smart soft sorry special specific '
-       'standard steady strange strong sturdy '
-       'sudden sure straight flat round tall temporary thick thin tiny tired torn total true typical unable '
-       'unhappy unused urgent useful usual '
-       'valid visible warm weak weekly wet white whole wide wireless wrong yearly yellow young better best worse '
-       'worst brighter easier '
-       'longer shorter cheaper older newer larger smaller higher lower lowest highest faster clearer',
-    zh='大 小 多 少 高 低 长 短 新 旧 好 坏 快 慢 早 晚 亮 暗 热 冷 暖 红 橙 黄 绿 蓝 紫 白 黑 灰 贵 便宜 方便 麻烦 简单 复杂 重要 正常 异常 清楚 明显 '
-       '完整 完好 完美 安全 稳定 灵敏 迟钝 柔和 刺眼 舒服 有效 无效 正确 错误 合适 漂亮 干净 潮湿 干燥 透明 普通 特殊 专业 紧急 免费 满意 失望 着急 '
-       '生气 担心 奇怪 严重 轻微 最新 原装 全新 黄色 红色 绿色 蓝色 白色 橙色 紫色 黑色')
+_english_adjectives = (
+    'able active actual additional annual available bad beautiful big black blank blue bright broken busy cheap '
+    'clean clear cold common complete cool correct current damaged dark dead deep defective different difficult '
+    'dim direct double dry due early easy empty entire equal exact expensive extra false fast faulty final fine '
+    'foreign free frequent fresh full further general gentle glad good great green grey hard happy heavy helpful '
+    'high hot important inside international invalid large late light local long loose loud low main manual '
+    'maximum minimum missing monthly narrow natural nearest necessary new nice normal old online open orange '
+    'original overseas partial particular patient physical pink possible previous private proper public purple '
+    'quick quiet rainy real recent red regular remote responsible right rough safe separate short shut sick silent '
+    'similar simple single slow small smart soft sorry special specific standard steady strange strong sturdy '
+    'sudden sure straight flat round tall temporary thick thin tiny tired torn total true typical unable unhappy '
+    'unused urgent useful usual valid visible warm weak weekly wet white whole wide wireless wrong yearly yellow '
+    'young')
+
+# %% ../../nbs/10_data/61_word_classes.ipynb #bb7f2c74
+_comparatives = (
+    'better best worse worst brighter easier longer shorter cheaper older newer larger smaller higher lower lowest '
+    'highest faster clearer')
+
+_adjectives = dict(en=f'{_english_adjectives} {_comparatives}',
+                   zh='大 小 多 少 高 低 长 短 新 旧 好 坏 快 慢 早 晚 亮 暗 热 冷 暖 红 橙 黄 绿 蓝 紫 白 黑 灰 贵 便宜 方便 麻烦 简单 复杂 重要 正常 异常 清楚 明显 '
+                      '完整 完好 完美 安全 稳定 灵敏 迟钝 柔和 刺眼 舒服 有效 无效 正确 错误 合适 漂亮 干净 潮湿 干燥 透明 普通 特殊 专业 紧急 免费 满意 失望 着急 '
+                      '生气 担心 奇怪 严重 轻微 最新 原装 全新 黄色 红色 绿色 蓝色 白色 橙色 紫色 黑色')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #caece42f
 _doubled = frozenset('begin cancel control forget permit prefer refer regret reset transfer travel unplug'.split())
@@ -145,22 +134,13 @@ def _stem(verb:str, end:str)->str:
     short = len(re.findall('[aeiou]+', verb)) == 1 or verb in _doubled
     return verb + verb[-1] * bool(short and re.search('[^aeiou][aeiou][^aeiouwxy]$', verb))
 
+# %% ../../nbs/10_data/61_word_classes.ipynb #8abf4f43
 def _third(verb:str)->str:
     "The form that goes with he, she or it."
     if re.search('[^aeiou]y$', verb): return verb[:-1] + 'ies'
     return dict(have='has', be='is').get(verb) or verb + ('es' if verb.endswith(tuple('sxzo') + ('ch', 'sh')) else 's')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #c185a8c8
-_irregular = {verb: frozenset(forms) for verb, *forms in (group.split() for group in (
-    'bear bore borne|become became|begin began begun|bend bent|break broke broken|bring brought|build built|'
-    'burn burnt burned|buy bought|choose chose chosen|come came|cost|cut|draw drew drawn|eat ate eaten|fall fell fallen|'
-    'feel felt|find found|fit fitted|forget forgot forgotten|freeze froze frozen|get got gotten|give gave given|'
-    'go went gone|grow grew grown|hang hung hanged|hear heard|hide hid hidden|hold held|keep kept|know knew known|lead led|'
-    'learn learnt learned|leave left|let|lie lay lain lied|light lit lighted|lose lost|make made|mean meant|pay paid|'
-    'prove proved proven|put|read|resend resent|reset|ring rang rung|run ran|say said|see saw seen|sell sold|send sent|'
-    'set|shine shone|show showed shown|shut|sit sat|sleep slept|speak spoke spoken|spend spent|split|spread|stand stood|'
-    'stick stuck|take took taken|tell told|think thought|throw threw thrown|understand understood|wake woke woken|'
-    'wear wore worn|withdraw withdrew withdrawn|write wrote written').split('|'))}
 _american = dict(cancel=('canceled', 'canceling'), travel=('traveled', 'traveling'))
 
 def _past(verb:str)->set[str]: return set(_irregular.get(verb, {_stem(verb, 'ed') + 'ed'}))
@@ -178,7 +158,8 @@ def word_class(
     "Return the words of a class; raises `UserError` for a class or language there is no list of."
     classes = dict(pronoun=_pronouns, small=_small, verb=_verbs, adjective=_adjectives, past=_verbs)
     if name not in classes: raise unknown('word class', name, classes)
-    if language not in classes[name] or (name, language) == ('past', 'zh'): raise unknown('language', language, classes[name], f'the list of {name}s')
+    if language not in classes[name] or (name, language) == ('past', 'zh'):
+        raise unknown('language', language, classes[name], f'the list of {name}s')
     words = set(classes[name][language].split())
     if name == 'past': words = set().union(*map(_past, words)) - words
     elif (name, language) == ('verb', 'en'): words = set().union(*map(_forms, words))
@@ -199,15 +180,16 @@ def verb_of(
     return _bases().get(word.casefold(), '')
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #827a62a3
-_not_plural = frozenset('address access always analysis as basis bus canvas gas gps glass its lens less news plus '
-                        'previous process '
-                        'series status this thus usb wireless yes loss pass class success express press business '
-                        'dress chaos bonus focus'.split())
+_not_plural = frozenset(
+    'address access always analysis as basis bus canvas gas gps glass its lens less news plus previous process '
+    'series status this thus usb wireless yes loss pass class success express press business dress chaos bonus '
+    'focus'.split())
 
 _irregular_plurals = dict(
     leaves='leaf', shelves='shelf', lives='life', halves='half', knives='knife', wives='wife', children='child',
     feet='foot', men='man', women='woman', mice='mouse', teeth='tooth', goods='goods')
 
+# %% ../../nbs/10_data/61_word_classes.ipynb #17166b85
 def singular(
     word:str, # an English word
 )->str: # its singular, lower case
