@@ -118,10 +118,12 @@ _comparatives = (
     'better best worse worst brighter easier longer shorter cheaper older newer larger smaller higher lower lowest '
     'highest faster clearer')
 
-_adjectives = dict(en=f'{_english_adjectives} {_comparatives}',
-                   zh='大 小 多 少 高 低 长 短 新 旧 好 坏 快 慢 早 晚 亮 暗 热 冷 暖 红 橙 黄 绿 蓝 紫 白 黑 灰 贵 便宜 方便 麻烦 简单 复杂 重要 正常 异常 清楚 明显 '
-                      '完整 完好 完美 安全 稳定 灵敏 迟钝 柔和 刺眼 舒服 有效 无效 正确 错误 合适 漂亮 干净 潮湿 干燥 透明 普通 特殊 专业 紧急 免费 满意 失望 着急 '
-                      '生气 担心 奇怪 严重 轻微 最新 原装 全新 黄色 红色 绿色 蓝色 白色 橙色 紫色 黑色')
+_chinese_adjectives = (
+    '大 小 多 少 高 低 长 短 新 旧 好 坏 快 慢 早 晚 亮 暗 热 冷 暖 红 橙 黄 绿 蓝 紫 白 黑 灰 贵 便宜 方便 麻烦 简单 复杂 重要 正常 异常 清楚 明显 '
+    '完整 完好 完美 安全 稳定 灵敏 迟钝 柔和 刺眼 舒服 有效 无效 正确 错误 合适 漂亮 干净 潮湿 干燥 透明 普通 特殊 专业 紧急 免费 满意 失望 着急 '
+    '生气 担心 奇怪 严重 轻微 最新 原装 全新 黄色 红色 绿色 蓝色 白色 橙色 紫色 黑色')
+
+_adjectives = dict(en=f'{_english_adjectives} {_comparatives}', zh=_chinese_adjectives)
 
 # %% ../../nbs/10_data/61_word_classes.ipynb #caece42f
 _doubled = frozenset('begin cancel control forget permit prefer refer regret reset transfer travel unplug'.split())
