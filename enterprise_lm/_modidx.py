@@ -1178,6 +1178,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'enterprise_lm/data/concept_rebuild.py'),
                                                     'enterprise_lm.data.concept_rebuild._part': ( '10_data/concept_rebuild.html#_part',
                                                                                                   'enterprise_lm/data/concept_rebuild.py'),
+                                                    'enterprise_lm.data.concept_rebuild._parts': ( '10_data/concept_rebuild.html#_parts',
+                                                                                                   'enterprise_lm/data/concept_rebuild.py'),
                                                     'enterprise_lm.data.concept_rebuild._source': ( '10_data/concept_rebuild.html#_source',
                                                                                                     'enterprise_lm/data/concept_rebuild.py'),
                                                     'enterprise_lm.data.concept_rebuild.origins_of': ( '10_data/concept_rebuild.html#origins_of',

@@ -26,6 +26,7 @@ def _corpora(version:Artifact, root)->dict: # {name: digest}
         version = next((find(p['digest'], root) for p in version.parents if p['kind'] == 'concepts'), None)
     return found
 
+# %% ../../nbs/10_data/89_concept_rebuild.ipynb #8dc5ef1b
 def origins_of(
     version:Artifact, # of a library
     root=None,        # folder of artifacts; the workspace's when None
@@ -36,7 +37,7 @@ def origins_of(
     found = {part: built.get(part) or (usual(part) if part in corpora else {}) for part in parts_of(version)}
     return {part: how if {'corpus', 'place'} & set(how) else {} for part, how in found.items()}
 
-# %% ../../nbs/10_data/89_concept_rebuild.ipynb #41b53b82
+# %% ../../nbs/10_data/89_concept_rebuild.ipynb #a97d8e0d
 def _source(how:dict, instead:dict, settings)->str|None:
     "What to propose from; None when there is nothing."
     if 'corpus' in how:
@@ -45,6 +46,7 @@ def _source(how:dict, instead:dict, settings)->str|None:
     place = how['place']
     return place if '://' in place or is_sql(place) else str(settings.root/place)
 
+# %% ../../nbs/10_data/89_concept_rebuild.ipynb #4ac00317
 def _part(how:dict, old:list, instead:dict, settings)->list|None:
     "The concepts of a part, built again where that is needed; None when they cannot be."
     if how.get('corpus') is not None and how['corpus'] not in instead: return old
@@ -54,12 +56,21 @@ def _part(how:dict, old:list, instead:dict, settings)->list|None:
         return propose_concepts(rows, how['minimum'], how['limit'], 'auto' if how['names'] else None)
     except (UserError, OSError): return None
 
-# %% ../../nbs/10_data/89_concept_rebuild.ipynb #d3e6efbf
+# %% ../../nbs/10_data/89_concept_rebuild.ipynb #b5ac22d5
+def _parts(origins:dict, old:dict, instead:dict, settings)->tuple[dict, list]:
+    "The parts that are there again, and the names of those that are lost."
+    found = {p: old[p] if p == 'hand' and not how else _part(how, old[p], instead, settings)
+             for p, how in origins.items()}
+    there = {p: concepts for p, concepts in found.items() if concepts is not None}
+    return there, sorted(found.keys() - there)
+
+# %% ../../nbs/10_data/89_concept_rebuild.ipynb #80c83dd3
 def _now(how:dict, instead:dict)->dict:
     "How a part is built now."
     corpus = instead.get(how.get('corpus'))
     return how | dict(corpus=corpus.digest) if corpus else how
 
+# %% ../../nbs/10_data/89_concept_rebuild.ipynb #58abc398
 def rebuild_library(
     version:Artifact, # the newest of a library
     instead:dict,     # {digest of a corpus that may not be used: the Artifact in its place, or None}
@@ -68,11 +79,8 @@ def rebuild_library(
 )->tuple: # (Artifact, or None when nothing is left of it; names of the parts that are lost)
     "Return a library built anew on no earlier version, and which of its parts could not be."
     root = settings.folder('artifacts')
-    origins, old = origins_of(version, root), parts_of(version)
-    parts = {p: old[p] if p == 'hand' and not how else _part(how, old[p], instead, settings)
-             for p, how in origins.items()}
-    lost = sorted(p for p, concepts in parts.items() if concepts is None)
-    parts = {p: concepts for p, concepts in parts.items() if concepts is not None}
+    origins = origins_of(version, root)
+    parts, lost = _parts(origins, parts_of(version), instead, settings)
     built = {p: _now(how, instead) for p, how in origins.items() if how and p in parts}
     if not parts and not edits: return None, lost
     corpora = {how['corpus'] for how in built.values() if 'corpus' in how}
