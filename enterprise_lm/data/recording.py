@@ -23,35 +23,48 @@ from .sides import sides
 from .spill import Tally
 
 # %% ../../nbs/10_data/69_recording.ipynb #614e0af8
+def _step(stage:str, rule:str, rows, characters)->dict:
+    "One line of the funnel, in plain values; `rule` is '' for what stays."
+    return dict(stage=stage, rule=rule, rows=int(rows), characters=int(characters))
+
+def _stage_steps(tally:Tally)->list[dict]:
+    "What each rule of each stage took, and what the stage left."
+    found = []
+    for stage in tally.stages:
+        gone = sorted((rule, n) for (where, rule), n in tally.dropped.items() if where == stage)
+        found += [_step(stage, rule, *n) for rule, n in gone]
+        found.append(_step(stage, '', tally.rows[stage], tally.characters[stage]))
+    return found
+
+# %% ../../nbs/10_data/69_recording.ipynb #4f6f5c2f
+def _check_steps(plan:Plan)->list[dict]:
+    "What each check took, and what is left for the sides."
+    index, stay = plan.index, plan.side >= 0
+    here = index.side != index.names['side'].get('golden', -2)
+    gone = [(fate, here & (index.fate == number)) for number, fate in enumerate(fates) if fate]
+    return [_step('check', fate, rows.sum(), index.characters[rows].sum()) for fate, rows in gone if rows.any()] + [
+        _step('check', '', stay.sum(), index.characters[stay].sum())]
+
 def make_funnel(
     tally:Tally, # what the stages dropped
     plan:Plan,   # what left afterwards
 )->list[dict]: # stage, rule ('' for what stays), rows, characters
     "Return what came into each stage and what each rule took out."
-    found, index = [], plan.index
-    def add(stage, rule, rows, characters):
-        found.append(dict(stage=stage, rule=rule, rows=int(rows), characters=int(characters)))
-    for stage in tally.stages:
-        for (where, rule), gone in sorted(tally.dropped.items()):
-            if where == stage: add(stage, rule, *gone)
-        add(stage, '', tally.rows[stage], tally.characters[stage])
-    here = index.side != index.names['side'].get('golden', -2)
-    for number, fate in enumerate(fates):
-        gone = here & (index.fate == number)
-        if fate and gone.any(): add('check', fate, gone.sum(), index.characters[gone].sum())
-    stay = plan.side >= 0
-    add('check', '', stay.sum(), index.characters[stay].sum())
-    return found
+    return _stage_steps(tally) + _check_steps(plan)
 
 # %% ../../nbs/10_data/69_recording.ipynb #a0266acb
+def _ids_twice(index:Index, shards:list)->str:
+    "Some of the ids that were given more than once."
+    rows = (repeated(index.given) & (index.given != 0)).nonzero()[0]
+    twice = list(dict.fromkeys(redact(value_of(shards, int(r), 'id')) for r in rows[:10]))
+    return ', '.join(twice[:5]) + ', …' * (len(twice) > 5)
+
 def _notes(index:Index, shards:list, used:dict)->list[str]:
     "What a reader of the corpus should know."
     notes = [n for s in shards for n in s.note['notes']]
     if index.given.any() and not unique_ids(index)[index.side != index.names['side'].get('golden', -2)].all():
-        rows = (repeated(index.given) & (index.given != 0)).nonzero()[0]
-        twice = list(dict.fromkeys(redact(value_of(shards, int(r), 'id')) for r in rows[:10]))
-        listed = ', '.join(twice[:5]) + ', …' * (len(twice) > 5)
-        notes.append(odd_ids + (f" (more than once: {listed})" if twice else ''))
+        twice = _ids_twice(index, shards)
+        notes.append(odd_ids + (f" (more than once: {twice})" if twice else ''))
     bad = int((index.moment != index.moment).sum())
     if used['split_by'] == 'time' and bad:
         notes.append(f'{bad} rows have a time that is not ISO 8601 and count as oldest')
@@ -65,12 +78,18 @@ def _label_counts(index:Index, rows:dict)->dict: # {label: {side: rows}}
         for label in sorted(l for l in counts if l is not None): labels[label][side] = counts[label]
     return labels
 
+def _source_files(shards:list)->list[dict]: # split, file, sha256, rows
+    ordered = [s for side in (*sides, 'golden') for s in shards if s.side == side]
+    return [dict(split=s.side, **{k: s.note[k] for k in ('file', 'sha256', 'rows')}) for s in ordered]
+
+# %% ../../nbs/10_data/69_recording.ipynb #a40894ef
 def _more_findings(index:Index, far:int)->list[tuple]: # (rule, count, detail)
     "What left as a copy, and how many texts are outliers."
     copied = Counter(fates[f] for f in index.fate[index.fate > fates.index('overlap')].tolist())
     return [('outliers', far, 'texts far longer or shorter than the others')] * bool(far) + [
         (f'{rule}s', n, 'rows left out, see rejected.jsonl and clusters.jsonl') for rule, n in copied.items()]
 
+# %% ../../nbs/10_data/69_recording.ipynb #89cc9990
 def _listed(found:dict)->str:
     "The files with most of something, and how much."
     most = sorted(((file, n) for file, n in found.items() if n), key=lambda f: -f[1])
@@ -87,17 +106,21 @@ def _unlabelled(plan:Plan, shards:list)->list[tuple]: # (rule, count, detail)
         'kept without one, and left out where labels are learnt'
     return [('no label', int(bare.sum()), f'rows {what}: {_listed(found)}')]
 
+# %% ../../nbs/10_data/69_recording.ipynb #f82331ad
 def _unread(shards:list)->list[tuple]: # (rule, count, detail)
     "Which files could not be read."
     found = [f"{s.note['file']}: {why}" for s in shards if (why := s.note.get('unread'))]
     more = f'; and {len(found) - 3} more' * (len(found) > 3)
     return [('unreadable files', len(found), f"see rejected.jsonl ({'; '.join(found[:3])}{more})")] if found else []
 
-def _source_files(shards:list)->list[dict]: # split, file, sha256, rows
-    ordered = [s for side in (*sides, 'golden') for s in shards if s.side == side]
-    return [dict(split=s.side, **{k: s.note[k] for k in ('file', 'sha256', 'rows')}) for s in ordered]
+# %% ../../nbs/10_data/69_recording.ipynb #3eaa196a
+def _findings(plan:Plan, tally:Tally, shards:list, used:dict, far:int)->list[dict]:
+    "Everything that a reviewer should know, with counts."
+    index, rows = plan.index, {side: (plan.side == n).nonzero()[0] for n, side in enumerate(sides)}
+    return findings(index, rows, tally.reasons, plan.left, _notes(index, shards, used),
+                    _unread(shards) + _unlabelled(plan, shards) + _more_findings(index, far))
 
-# %% ../../nbs/10_data/69_recording.ipynb #a40894ef
+# %% ../../nbs/10_data/69_recording.ipynb #9463b8a3
 def describe(
     name:str,      # of the corpus
     plan:Plan,     # where each row goes
@@ -110,19 +133,16 @@ def describe(
     "Return what `corpus.json` holds."
     index, rows = plan.index, {side: (plan.side == n).nonzero()[0] for n, side in enumerate(sides)}
     labels = _label_counts(index, rows)
-    notes = _notes(index, shards, used)
     return dict(name=name, labels=sorted(labels), splits={s: summarise(index, r) for s, r in rows.items()},
-                label_counts=labels,
-                findings=findings(index, rows, tally.reasons, plan.left, notes,
-                                   _unread(shards) + _unlabelled(plan, shards) + _more_findings(index, far)),
-                files=_source_files(shards), rejected=rejected,
-                blank=sum(s.note['blank'] for s in shards if s.side != 'golden'), overlap=len(plan.left),
-                funnel=make_funnel(tally, plan), settings=used)
+                label_counts=labels, findings=_findings(plan, tally, shards, used, far), files=_source_files(shards),
+                rejected=rejected, blank=sum(s.note['blank'] for s in shards if s.side != 'golden'),
+                overlap=len(plan.left), funnel=make_funnel(tally, plan), settings=used)
 
 # %% ../../nbs/10_data/69_recording.ipynb #0a9fd63c
 def write_json(path:Path, data):
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
+# %% ../../nbs/10_data/69_recording.ipynb #bdd2e9c7
 def _write_records(folder:Path, funnel:list, tally:Tally):
     "The funnel, and what cleaning and intake did, where there were such stages."
     write_json(folder/'funnel.json', funnel)
@@ -134,7 +154,15 @@ def _write_records(folder:Path, funnel:list, tally:Tally):
         came = tally.rows[tally.stages[tally.stages.index('intake') - 1]]
         write_json(folder/'intake.json', intake_record(tally.decisions, refused, came))
 
-# %% ../../nbs/10_data/69_recording.ipynb #dccde338
+# %% ../../nbs/10_data/69_recording.ipynb #0d775362
+def _plot(folder:Path, plan:Plan, funnel:list[dict]):
+    "The pictures of lengths and funnel."
+    folder.mkdir()
+    plot_lengths({side: plan.index.words[plan.side == n] for n, side in enumerate(sides)}, folder/'lengths.png')
+    if len({f['stage'] for f in funnel}) > 3 or any(f['rule'] for f in funnel):
+        plot_funnel(funnel, folder/'funnel.png')
+
+# %% ../../nbs/10_data/69_recording.ipynb #4640ee0b
 def write_files(
     folder:Path, # of the artifact; the splits are in it already
     info:dict,   # of `describe`; the digests of the splits are added
@@ -146,8 +174,4 @@ def write_files(
     write_json(folder/'corpus.json', info)
     _write_records(folder, info['funnel'], tally)
     (folder/'README.md').write_text(corpus_card(info), encoding='utf-8')
-    measured, funnel = folder/'measured', info['funnel']
-    measured.mkdir()
-    plot_lengths({side: plan.index.words[plan.side == n] for n, side in enumerate(sides)}, measured/'lengths.png')
-    if len({f['stage'] for f in funnel}) > 3 or any(f['rule'] for f in funnel):
-        plot_funnel(funnel, measured/'funnel.png')
+    _plot(folder/'measured', plan, info['funnel'])
