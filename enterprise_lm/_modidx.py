@@ -2956,6 +2956,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/data/recording.py'),
                                               'enterprise_lm.data.recording._plot': ( '10_data/recording.html#_plot',
                                                                                       'enterprise_lm/data/recording.py'),
+                                              'enterprise_lm.data.recording._side_rows': ( '10_data/recording.html#_side_rows',
+                                                                                           'enterprise_lm/data/recording.py'),
                                               'enterprise_lm.data.recording._source_files': ( '10_data/recording.html#_source_files',
                                                                                               'enterprise_lm/data/recording.py'),
                                               'enterprise_lm.data.recording._stage_steps': ( '10_data/recording.html#_stage_steps',

@@ -71,6 +71,9 @@ def _notes(index:Index, shards:list, used:dict)->list[str]:
     return notes
 
 # %% ../../nbs/10_data/69_recording.ipynb #17abb680
+def _side_rows(plan:Plan)->dict: # {side: numbers of its rows}
+    return {side: (plan.side == n).nonzero()[0] for n, side in enumerate(sides)}
+
 def _label_counts(index:Index, rows:dict)->dict: # {label: {side: rows}}
     labels = defaultdict(dict)
     for side in sides:
@@ -78,6 +81,7 @@ def _label_counts(index:Index, rows:dict)->dict: # {label: {side: rows}}
         for label in sorted(l for l in counts if l is not None): labels[label][side] = counts[label]
     return labels
 
+# %% ../../nbs/10_data/69_recording.ipynb #87608ce5
 def _source_files(shards:list)->list[dict]: # split, file, sha256, rows
     ordered = [s for side in (*sides, 'golden') for s in shards if s.side == side]
     return [dict(split=s.side, **{k: s.note[k] for k in ('file', 'sha256', 'rows')}) for s in ordered]
@@ -116,7 +120,7 @@ def _unread(shards:list)->list[tuple]: # (rule, count, detail)
 # %% ../../nbs/10_data/69_recording.ipynb #3eaa196a
 def _findings(plan:Plan, tally:Tally, shards:list, used:dict, far:int)->list[dict]:
     "Everything that a reviewer should know, with counts."
-    index, rows = plan.index, {side: (plan.side == n).nonzero()[0] for n, side in enumerate(sides)}
+    index, rows = plan.index, _side_rows(plan)
     return findings(index, rows, tally.reasons, plan.left, _notes(index, shards, used),
                     _unread(shards) + _unlabelled(plan, shards) + _more_findings(index, far))
 
@@ -131,7 +135,7 @@ def describe(
     far:int,       # outliers
 )->dict: # plain values
     "Return what `corpus.json` holds."
-    index, rows = plan.index, {side: (plan.side == n).nonzero()[0] for n, side in enumerate(sides)}
+    index, rows = plan.index, _side_rows(plan)
     labels = _label_counts(index, rows)
     return dict(name=name, labels=sorted(labels), splits={s: summarise(index, r) for s, r in rows.items()},
                 label_counts=labels, findings=_findings(plan, tally, shards, used, far), files=_source_files(shards),
@@ -140,6 +144,7 @@ def describe(
 
 # %% ../../nbs/10_data/69_recording.ipynb #0a9fd63c
 def write_json(path:Path, data):
+    "Write plain values to a file."
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
 # %% ../../nbs/10_data/69_recording.ipynb #bdd2e9c7
@@ -158,7 +163,7 @@ def _write_records(folder:Path, funnel:list, tally:Tally):
 def _plot(folder:Path, plan:Plan, funnel:list[dict]):
     "The pictures of lengths and funnel."
     folder.mkdir()
-    plot_lengths({side: plan.index.words[plan.side == n] for n, side in enumerate(sides)}, folder/'lengths.png')
+    plot_lengths({side: plan.index.words[rows] for side, rows in _side_rows(plan).items()}, folder/'lengths.png')
     if len({f['stage'] for f in funnel}) > 3 or any(f['rule'] for f in funnel):
         plot_funnel(funnel, folder/'funnel.png')
 
