@@ -22,8 +22,8 @@ def _role(name:str, which:dict, also:tuple)->str:
     ours = {theirs: ours for ours, theirs in which.items()}.get(name, '')
     spelt = name.strip().lower()
     if ours == 'text': return 'text'
-    if name in also: return 'hidden'
     if ours == 'subject' or spelt in subject_columns: return 'marked'
+    if name in also: return 'hidden'
     if ours in ('label', 'language', 'licence', 'time'): return 'left'
     if ours in ('id', 'group'): return 'named'
     return 'hidden' if spelt in cut_out or also == ('all',) else 'seen'
