@@ -162,3 +162,10 @@ def test_a_foreign_token_does_not_keep_a_row_closed(tmp_path):
     redact_file(tmp_path/'in.jsonl', tmp_path/'sealed.jsonl', action='encrypt', settings=Settings(root=tmp_path), tagger=False)
     done = redact_file(tmp_path/'sealed.jsonl', tmp_path/'out.jsonl', action='decrypt', settings=Settings(root=tmp_path))
     assert lines(tmp_path/'out.jsonl') == [dict(id='a', text='13300000243', note=foreign)] and done['rejected'] == 0 and 'does not open' in done['warnings'][0]
+
+
+@pytest.mark.parametrize('also', ['', 'customer_id', 'text,customer_id', 'all'])
+def test_who_redacts_more_never_gets_the_persons_in_clear(tmp_path, also):
+    (tmp_path/'in.csv').write_text('customer_id,text\ncustomer-17,my lamp is dark\nJohn Carter,hello\n', encoding='utf-8')
+    redact_file(tmp_path/'in.csv', tmp_path/'out.csv', settings=Settings(root=tmp_path), tagger=False, also=also)
+    assert [r['customer_id'][:2] for r in read(tmp_path/'out.csv')] == ['s-', 's-']
