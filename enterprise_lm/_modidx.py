@@ -3028,6 +3028,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'enterprise_lm/data/refresh.py'),
                                             'enterprise_lm.data.refresh.corpus_versions': ( '10_data/refresh.html#corpus_versions',
                                                                                             'enterprise_lm/data/refresh.py'),
+                                            'enterprise_lm.data.refresh.crossed_rows': ( '10_data/refresh.html#crossed_rows',
+                                                                                         'enterprise_lm/data/refresh.py'),
                                             'enterprise_lm.data.refresh.find_corpus': ( '10_data/refresh.html#find_corpus',
                                                                                         'enterprise_lm/data/refresh.py'),
                                             'enterprise_lm.data.refresh.merge': ( '10_data/refresh.html#merge',

@@ -14,6 +14,7 @@ from ..core.errors import UserError
 from ..core.text import count_words
 from .augment import AugmentPolicy, augment_rows, check_given, default_policy
 from .card import corpus_card, describe, plot_lengths
+from .concept_versions import json_lines
 from .corpus import Corpus
 from .split import text_key
 
@@ -22,7 +23,7 @@ def _held_keys(corpus:Corpus)->set[str]:
     "The keys of every text that is held back: validation, test and golden."
     keys = {text_key(t) for side in corpus.splits if side != 'train' for t in corpus[side].texts}
     if corpus.golden:
-        keys |= {text_key(json.loads(l)['text']) for l in corpus.golden.read_text(encoding='utf-8').splitlines()}
+        keys |= {text_key(row['text']) for row in json_lines(corpus.golden)}
     return keys
 
 # %% ../../nbs/10_data/86_augment_corpus.ipynb #ac256435
