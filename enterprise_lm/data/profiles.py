@@ -15,6 +15,7 @@ from pathlib import Path
 from ..core.artifact import Artifact, canonical, draft, load
 from ..core.errors import UserError
 from ..core.text import language as language_of
+from .concept_versions import json_lines
 from .intake import listed
 from .privacy import redact
 from .sources import open_sources
@@ -133,8 +134,7 @@ def read_profiles(
     profile:Artifact, # of kind 'profile'
 )->list[dict]: # one for each person, by mark
     "Return the profiles of an artifact."
-    lines = profile.file('profiles.jsonl').read_text(encoding='utf-8').splitlines()
-    return [json.loads(line) for line in lines]
+    return json_lines(profile.file('profiles.jsonl'))
 
 # %% ../../nbs/10_data/94_profiles.ipynb #2340d0f8
 def profile_without(
