@@ -35,6 +35,14 @@ def _files(data, test, validation, **how)->list[tuple]:
     return [(side, rows) for side, source in found.items() if source is not None for rows in open_rows(source, **how)]
 
 # %% ../../nbs/10_data/70_corpus.ipynb #cbedf38f
+def _read(files:list, stages:list, seed:int, near:float, folder:Path, work:dict)->tuple: # shards, Index, Tally
+    "Read every file through `stages` into shards in `folder`, and take stock of them."
+    folder.mkdir()
+    tail = (Keys(seed),) + (SketchRows(near),) * bool(near)
+    shards = spill(files, (Staged(stages, tail),), folder, **work)
+    return shards, *take_stock(shards, tuple(name for name, _ in stages))
+
+# %% ../../nbs/10_data/70_corpus.ipynb #b8a7f43b
 def _bytes(source)->int:
     "How large the files of a source are, where it has any."
     if isinstance(source, list | tuple): return sum(_bytes(s) for s in source if isinstance(s, str | Path))
@@ -42,12 +50,13 @@ def _bytes(source)->int:
     path = Path(str(source).partition('#')[0]).expanduser()
     return sum(p.stat().st_size for p in (path.rglob('*') if path.is_dir() else [path]) if p.is_file())
 
+# %% ../../nbs/10_data/70_corpus.ipynb #d59ebe24
 def _process_count(size:int, processes:int|None, settings)->int:
     "How many processes are worth their start."
     if processes is not None: return count_processes(processes)
     return count_processes(settings.data.processes) if size > 20_000_000 else 1
 
-# %% ../../nbs/10_data/70_corpus.ipynb #b8a7f43b
+# %% ../../nbs/10_data/70_corpus.ipynb #ee284b71
 def _lost(index:Index, tally:Tally)->str:
     "What left so far, stage by stage, and where the first row is that could not be read."
     lost = {('read', reason): rows for reason, rows in tally.reasons.items()}
@@ -56,11 +65,13 @@ def _lost(index:Index, tally:Tally)->str:
     lost |= {('check', fate): rows for fate, rows in gone.items() if rows}
     return lost_rows(lost, tally.rows['read'] + tally.reasons.total()) + (tally.first and f'; the first: {tally.first}')
 
+# %% ../../nbs/10_data/70_corpus.ipynb #a17d394a
 def _check_files(shards:list, strict:bool, limit:float):
     "Raise `UserError` when too many files cannot be read."
     unread = [f"{s.note['file']}: {why}" for s in shards if (why := s.note.get('unread'))]
     check_rejected(len(unread), len(shards), *unread[:1] or [''], strict, limit, 'files')
 
+# %% ../../nbs/10_data/70_corpus.ipynb #87d00da6
 def _check_read(index:Index, tally:Tally, files:list, strict:bool, limit:float, unlabelled:str='keep')->int:
     "Return how many rows cannot be used, without a label too when those are dropped; raise `UserError` for too many."
     bare, names = drop_unlabelled(index) if unlabelled == 'drop' else 0, defaultdict(list)
@@ -116,21 +127,32 @@ def _check_plan(plan:Plan, shards:list, strict:bool, lost:str=''):
             raise UserError(f"no row is left for {name}{f' ({lost})' if lost else ''}: give more text, or choose a "
                             f"milder preparation=")
 
+# %% ../../nbs/10_data/70_corpus.ipynb #73c749fd
+def _settle(shards:list, index:Index, tally:Tally, files:list, used:dict, preparation:Preparation, strict:bool,
+            limit:float)->tuple[Plan, int]:
+    "Return the plan and how many rows could not be used, checked; the overlap that was left open is filled in."
+    _check_files(shards, strict, limit)
+    rejected = _check_read(index, tally, files, strict, limit, used.get('unlabelled', 'keep'))
+    if used['overlap_words'] is None: used['overlap_words'] = 0 if (index.label >= 0).any() else 20
+    plan = _decide(index, shards, used, preparation, Counter(side for side, _ in files))
+    _check_plan(plan, shards, strict, _lost(index, tally))
+    return plan, rejected
+
+# %% ../../nbs/10_data/70_corpus.ipynb #4758ddca
+def _history(name:str, root:Path)->dict:
+    "Which version of its name a corpus is, and which came before."
+    earlier = [a for a in list_artifacts('corpus', root) if a.name == name]
+    return dict(version=len(earlier) + 1, previous=f'{name}@{earlier[0].short}' if earlier else None)
+
 # %% ../../nbs/10_data/70_corpus.ipynb #2359e044
 def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, limit:float, root, work:dict, parents,
           settings)->Artifact:
     "Read, decide and write, inside the draft of an artifact."
-    stages, near = stages_of(preparation, settings, root), preparation.near_duplicates
-    tail = (Keys(used['seed']),) + (SketchRows(near),) * bool(near)
+    stages = stages_of(preparation, settings, root)
     with draft('corpus', name, parents=parents, parameters=used, seed=used['seed'], root=root) as d:
-        spilled = d.path/'spilled'; spilled.mkdir()
-        shards = spill(files, (Staged(stages, tail),), spilled, **work)
-        index, tally = take_stock(shards, tuple(n for n, _ in stages))
-        _check_files(shards, strict, limit)
-        rejected = _check_read(index, tally, files, strict, limit, used.get('unlabelled', 'keep'))
-        if used['overlap_words'] is None: used['overlap_words'] = 0 if (index.label >= 0).any() else 20
-        plan = _decide(index, shards, used, preparation, Counter(side for side, _ in files))
-        _check_plan(plan, shards, strict, _lost(index, tally))
+        spilled = d.path/'spilled'
+        shards, index, tally = _read(files, stages, used['seed'], preparation.near_duplicates, spilled, work)
+        plan, rejected = _settle(shards, index, tally, files, used, preparation, strict, limit)
         far = check_limits(preparation.limits, index, len(plan.left), tally.missing)
         write_rows(d.path, shards, plan, sides)
         info = describe(name, plan, tally, shards, used, rejected, far)
@@ -141,22 +163,34 @@ def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool,
                   **_history(name, d.path.parent.parent))
     return d.artifact
 
-def _history(name:str, root:Path)->dict:
-    "Which version of its name a corpus is, and which came before."
-    earlier = [a for a in list_artifacts('corpus', root) if a.name == name]
-    return dict(version=len(earlier) + 1, previous=f'{name}@{earlier[0].short}' if earlier else None)
-
-# %% ../../nbs/10_data/70_corpus.ipynb #1b2c644d
+# %% ../../nbs/10_data/70_corpus.ipynb #c5bf4559
 def _odd_files(files:list, strict:bool):
     "Let a file that cannot be read be a row with its reason, where its side has other files."
     given = Counter(side for side, _ in files)
     for side, rows in files: rows.whole = strict or side == 'golden' or given[side] == 1
 
+# %% ../../nbs/10_data/70_corpus.ipynb #1b2c644d
 def _cache(settings)->Path:
+    "The folder of shards that outlive a run, those of a month ago swept out."
     folder = settings.folder('cache')/'prepare'
     folder.mkdir(exist_ok=True); sweep_shards(folder)
     return folder
 
+def _work(size:int, processes:int|None, engine:str, cache:bool|None, settings)->dict: # arguments of `spill`
+    "How files are read: by how many processes, on which engine, and where what is made of them is kept."
+    if cache is None: cache = size <= 100_000_000
+    return dict(processes=_process_count(size, processes, settings), engine=engine or settings.data.engine,
+                cache=_cache(settings) if cache else None)
+
+# %% ../../nbs/10_data/70_corpus.ipynb #68870d86
+def _check_dials(train:float, limit:float, unlabelled:str):
+    "Raise `UserError` for a share or a way that there is none."
+    if not 0 < train < 1:
+        raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
+    if not 0 <= limit <= 1: raise UserError(f"rejected_limit={limit}: give a share between 0 and 1, such as 0.1")
+    if unlabelled not in ('keep', 'drop'): raise unknown('way', unlabelled, ('keep', 'drop'), 'unlabelled')
+
+# %% ../../nbs/10_data/70_corpus.ipynb #61375042
 def make_corpus(
     name:str,      # of the corpus
     files:list,    # (side, its rows), sides that are held back first
@@ -173,20 +207,15 @@ def make_corpus(
     settings = settings or settings_of(root)
     data = settings.data
     train, seed = data.train if train is None else train, data.seed if seed is None else seed
-    if not 0 < train < 1:
-        raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
     limit = data.rejected_limit if rejected_limit is None else rejected_limit
-    if not 0 <= limit <= 1: raise UserError(f"rejected_limit={limit}: give a share between 0 and 1, such as 0.1")
-    if unlabelled not in ('keep', 'drop'): raise unknown('way', unlabelled, ('keep', 'drop'), 'unlabelled')
+    _check_dials(train, limit, unlabelled)
     root = root or settings.folder('artifacts')
     preparation, needed = pin(get_preparation(preparation, settings, **changes or {}), root, settings)
     used = dict(train=train, seed=seed, overlap_words=overlap_words, split_by=split_by) | (how or {})
     used |= dict(preparation=preparation.record())
     if unlabelled == 'drop': used |= dict(unlabelled='drop')
-    if cache is None: cache = size <= 100_000_000
     _odd_files(files, strict)
-    work = dict(processes=_process_count(size, processes, settings), engine=engine or data.engine,
-                cache=_cache(settings) if cache else None)
+    work = _work(size, processes, engine, cache, settings)
     return _make(name, files, used, preparation, strict, limit, root, work, (*parents, *needed), settings)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #a697a9f1
@@ -278,18 +307,6 @@ class Corpus:
         "Return the corpus at `path`; raises `UserError` when it is none or was changed."
         return cls(load(path, kind='corpus', verify=verify))
 
-    @property
-    def name(self)->str: return self.info['name']
-    @property
-    def labels(self)->list[str]: return self.info['labels']
-    @property
-    def splits(self)->list[str]: return list(self.info['splits'])
-    @property
-    def findings(self)->list[dict]: return self.info['findings']
-    @property
-    def golden(self)->Path|None:
-        return self.artifact.file('golden.jsonl') if 'golden.jsonl' in self.artifact.files else None
-
     def __getitem__(self, name:str)->Split:
         if name not in self.info['splits']: raise unknown('split', name, self.splits, f'corpus {self.name}')
         return self.__dict__.setdefault(f'_{name}', Split(self.artifact.file(f'{name}.arrow'), name))
@@ -297,3 +314,16 @@ class Corpus:
     def __repr__(self):
         sizes = ', '.join(f"{s} {v['rows']:,}" for s, v in self.info['splits'].items())
         return f'corpus {self.name}: {sizes}; {len(self.labels)} labels, {len(self.findings)} findings'
+
+# %% ../../nbs/10_data/70_corpus.ipynb #f9dc5c61
+@patch(as_prop=True)
+def name(self:Corpus)->str: return self.info['name']
+@patch(as_prop=True)
+def labels(self:Corpus)->list[str]: return self.info['labels']
+@patch(as_prop=True)
+def splits(self:Corpus)->list[str]: return list(self.info['splits'])
+@patch(as_prop=True)
+def findings(self:Corpus)->list[dict]: return self.info['findings']
+@patch(as_prop=True)
+def golden(self:Corpus)->Path|None:
+    return self.artifact.file('golden.jsonl') if 'golden.jsonl' in self.artifact.files else None
