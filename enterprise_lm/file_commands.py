@@ -117,11 +117,12 @@ def dedupe(
     from enterprise_lm.data.dedupe import dedupe_file
     return dedupe_file(named_input(input), output, clusters, threshold, text, encoding, format), _show_thinned
 
-# %% ../nbs/98_file_commands.ipynb #306a00dc
+# %% ../nbs/98_file_commands.ipynb #5ff0d7fa
 def _names(written:str)->list[str]|None:
     "The names in 'text,label'; None when there are none."
     return [name.strip() for name in written.split(',') if name.strip()] or None
 
+# %% ../nbs/98_file_commands.ipynb #306a00dc
 @commands.command()
 @answered
 @noted
