@@ -204,6 +204,16 @@ def _show_refreshed(answer:dict):
     read = f"{answer['files_read']} read, {answer['files_reused']} taken up"
     print(f"{answer['previous']} → {now}: {files} files; {read}")
 
+# %% ../nbs/98_data_commands.ipynb #4c223871
+def _crossing(crossed:dict)->list[str]:
+    "What to say of rows that were on the other side of the split in the version before; nothing when there are none."
+    learnt, tested = crossed['train_to_test'], crossed['test_to_train']
+    if not learnt + tested: return []
+    return [f"{learnt:,} rows that were in training are in the test now, and {tested:,} the other way, since labels of few "
+            "rows are cut anew: a model of the earlier version looks better on this test than it is; a file of its own, "
+            "test=, never moves"]
+
+# %% ../nbs/98_data_commands.ipynb #ac1ad946
 @commands.command()
 @answered
 def refresh(
@@ -212,13 +222,15 @@ def refresh(
     processes:Processes=None, engine:Engine='', json_:Json=False,
 ):
     "Make the next version of a corpus from the files there are now, with the settings it had; what is kept is reused."
-    from enterprise_lm.data.refresh import changed_files, refresh as again
+    from enterprise_lm.data.refresh import changed_files, crossed_rows, refresh as again
     earlier = named_corpus(corpus)
     made = again(earlier, _sources(source), test=test, validation=validation, rejected_limit=rejected_limit,
                  strict=strict, processes=processes, engine=engine)
     read = {name: made.measurements[name] for name in ('files_read', 'files_reused')}
-    since = dict(previous=f'{earlier.name}@{earlier.short}', files=changed_files(earlier, made)) | read
-    return _prepared(made) | since, _show_refreshed
+    crossed = crossed_rows(earlier, made)
+    since = dict(previous=f'{earlier.name}@{earlier.short}', files=changed_files(earlier, made), crossed=crossed,
+                 warnings=_crossing(crossed))
+    return _prepared(made) | since | read, _show_refreshed
 
 # %% ../nbs/98_data_commands.ipynb #2b2c947e
 @commands.command()
