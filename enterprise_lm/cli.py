@@ -11,7 +11,10 @@ from .core.process import Terminated, open_streams, stop_on_sigterm, use_utf8
 # %% ../nbs/99_cli.ipynb #005c1c71
 _told = {
     'demo': ('Run the main job on text that ships with the package.', 'elm demo'),
-    'run': ('Run a pipeline, or what is left of it after a crash.', 'elm run intent -p data=letters.csv'),
+    'run': ('Run a pipeline, or what is left of it after a crash.', 'elm run intent -p data=letters.csv')}
+
+# %% ../nbs/99_cli.ipynb #b67a2a19
+_told |= {
     'init': ('Lay down a workspace: settings.ini and the pipelines.', 'elm init mine'),
     'ls': ('List runs, artifacts and models, newest first.', 'elm ls corpus'),
     'show': ('Show a run or an artifact.', 'elm show tickets@1'),
@@ -19,24 +22,39 @@ _told = {
     'settings': ('Show every setting and where it came from.', 'elm settings'),
     'verify': ('Find any changed, missing or added byte.', 'elm verify --rerun'),
     'graph': ('Draw a pipeline, or a run with states and times.', 'elm graph intent --svg intent.svg'),
-    'rollback': ('Let the version before serve again.', 'elm rollback intent'),
+    'rollback': ('Let the version before serve again.', 'elm rollback intent')}
+
+# %% ../nbs/99_cli.ipynb #e53d3222
+_told |= {
     'predict': ('Answer every row of a file.', 'elm predict questions.csv --model intent --output answers.csv'),
     'serve': ('Answer over HTTP until it is stopped.', 'elm serve --port 8000 --model intent'),
-    'app': ("Open the reviewers' application.", 'elm app --port 7860'),
+    'app': ("Open the reviewers' application.", 'elm app --port 7860')}
+
+# %% ../nbs/99_cli.ipynb #e5df3c53
+_told |= {
     'prepare': ('Collect, clean and check text; make a corpus.', 'elm prepare letters.csv mail/ --output tickets'),
     'inspect': ('Score the quality of a corpus, part by part.', 'elm inspect tickets'),
     'diff': ('Compare two versions of a corpus.', 'elm diff tickets@1 tickets@2'),
     'refresh': ('Make the next version of a corpus.', 'elm refresh tickets letters.csv mail/'),
-    'merge': ('Make one corpus of several.', 'elm merge tickets desk --output all'),
+    'merge': ('Make one corpus of several.', 'elm merge tickets desk --output all')}
+
+# %% ../nbs/99_cli.ipynb #df9ef408
+_told |= {
     'redact': ('Take personal data out of a file.', 'elm redact letters.csv --output masked.csv --action pseudonymise'),
     'dedupe': ('Keep one of each text.', 'elm dedupe letters.csv --output thin.csv --threshold 0.8'),
     'convert': ('Write a file in another format.', 'elm convert mail/inbox.mbox mails.jsonl'),
     'augment': ('Make more training rows out of few.', 'elm augment tickets --output tickets-longer --copies 2'),
-    'subject': ('List what holds a person; plan the erasure.', 'elm subject customer-17 --plan plan.json'),
     'sample': ('Draw rows by chance, by label or by weight.', 'elm sample tickets --output few.csv --size 100'),
-    'vocabulary': ('Count the words of a corpus.', 'elm vocabulary tickets --output words.tsv'),
+    'vocabulary': ('Count the words of a corpus.', 'elm vocabulary tickets --output words.tsv')}
+
+# %% ../nbs/99_cli.ipynb #9a1767c5
+_told |= {
+    'subject': ('List what holds a person; plan the erasure.', 'elm subject customer-17 --plan plan.json'),
     'profile': ('Count what is known of each who agreed.', 'elm profile clicks.csv --output clicks'),
-    'concepts': ('Terms of a field in two languages.', ''), 'labels': ('What people labelled in `elm app`.', ''),
+    'concepts': ('Terms of a field in two languages.', ''), 'labels': ('What people labelled in `elm app`.', '')}
+
+# %% ../nbs/99_cli.ipynb #0a6b9bc2
+_told |= {
     'concepts build': ('Propose concepts; what people edited stays.', 'elm concepts build tickets --output shop'),
     'concepts query': ('Look a term up, and what is near it.', 'elm concepts query shop lamp'),
     'concepts edit': ('Change one concept.', 'elm concepts edit shop add_label lamp 台灯 --language zh --who Ann'),
@@ -54,21 +72,26 @@ def _tell(app, group:str=''):
         if inner := getattr(command, 'typer_instance', None): _tell(inner, f'{name} ')
 
 # %% ../nbs/99_cli.ipynb #635fa8ff
+def _rooms()->list: # modules
+    "The rooms that have commands, in the order of the list."
+    from enterprise_lm import data_commands, file_commands, people_commands, sample_commands
+    from enterprise_lm import run_commands, service_commands, workspace_commands
+    return [run_commands, workspace_commands, service_commands, data_commands, file_commands, sample_commands,
+            people_commands]
+
+# %% ../nbs/99_cli.ipynb #02a2ed1c
 _exit_codes = 'Exit codes: 0 done, 1 the work failed, 2 the call was wrong, 130 and 143 stopped by Ctrl-C and SIGTERM.'
 
 def application(): # a typer.Typer
     "Return all commands under one name."
     import typer
-    from enterprise_lm import data_commands, file_commands, people_commands, sample_commands
-    from enterprise_lm import run_commands, service_commands, workspace_commands
     from enterprise_lm.console import Version
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                       rich_markup_mode=None, epilog=_exit_codes,
                       help='From raw text to a governed, monitored language model in production.')
     @app.callback()
     def elm(version:Version=False): pass
-    for room in (run_commands, workspace_commands, service_commands, data_commands, file_commands, sample_commands,
-                 people_commands):
+    for room in _rooms():
         _tell(room.commands)
         app.add_typer(room.commands)
     return app
