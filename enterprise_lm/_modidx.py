@@ -2811,6 +2811,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'enterprise_lm/data/profiles.py'),
                                              'enterprise_lm.data.profiles._profiles': ( '10_data/profiles.html#_profiles',
                                                                                         'enterprise_lm/data/profiles.py'),
+                                             'enterprise_lm.data.profiles._why_not': ( '10_data/profiles.html#_why_not',
+                                                                                       'enterprise_lm/data/profiles.py'),
                                              'enterprise_lm.data.profiles._write': ( '10_data/profiles.html#_write',
                                                                                      'enterprise_lm/data/profiles.py'),
                                              'enterprise_lm.data.profiles.build_profiles': ( '10_data/profiles.html#build_profiles',

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.artifact import Artifact, canonical, draft, load
 from ..core.errors import UserError
 from ..core.text import language as language_of
@@ -56,29 +57,41 @@ class Profile:
     first:str = ''                                      # ISO 8601
     last:str = ''
 
-    def add(self, source:str, row:dict):
-        "Count one row, its columns in lower case."
-        self.sources[redact(source)] += 1
-        if action := row.get('action'):
-            self.actions[redact(str(action))[:60]] += 1
-            self.items.add(hash(str(row.get('item', ''))))
-        else: self._add_text(row)
-        if time := _moment(row.get('time')):
-            self.first, self.last = min(self.first or time, time), max(self.last, time)
-
-    def _add_text(self, row:dict):
-        self.rows += 1
-        text = row.get('text') or max((v for v in row.values() if isinstance(v, str)), key=len, default='')
-        self.languages[row.get('language') or language_of(str(text))] += 1
-        if label := row.get('label'): self.labels[redact(str(label))[:60]] += 1
-
-    def to_dict(self)->dict:
-        names = ('sources', 'labels', 'languages', 'actions')
-        counted = {name: dict(sorted(getattr(self, name).items())) for name in names}
-        return dict(subject=self.subject, rows=self.rows, **counted, interactions=self.actions.total(),
-                    items=len(self.items), first=self.first or None, last=self.last or None)
-
 # %% ../../nbs/10_data/94_profiles.ipynb #bb6023e1
+@patch
+def _add_text(self:Profile, row:dict):
+    self.rows += 1
+    text = row.get('text') or max((v for v in row.values() if isinstance(v, str)), key=len, default='')
+    self.languages[row.get('language') or language_of(str(text))] += 1
+    if label := row.get('label'): self.labels[redact(str(label))[:60]] += 1
+
+@patch
+def add(self:Profile, source:str, row:dict):
+    "Count one row, its columns in lower case."
+    self.sources[redact(source)] += 1
+    if action := row.get('action'):
+        self.actions[redact(str(action))[:60]] += 1
+        self.items.add(hash(str(row.get('item', ''))))
+    else: self._add_text(row)
+    if time := _moment(row.get('time')):
+        self.first, self.last = min(self.first or time, time), max(self.last, time)
+
+# %% ../../nbs/10_data/94_profiles.ipynb #4d1a83b4
+@patch
+def to_dict(self:Profile)->dict:
+    "Return the profile as it is written."
+    names = ('sources', 'labels', 'languages', 'actions')
+    counted = {name: dict(sorted(getattr(self, name).items())) for name in names}
+    return dict(subject=self.subject, rows=self.rows, **counted, interactions=self.actions.total(),
+                items=len(self.items), first=self.first or None, last=self.last or None)
+
+# %% ../../nbs/10_data/94_profiles.ipynb #bd8b97ce
+def _why_not(whose:set, consent, allowed:tuple)->str:
+    "Why a row counts for nobody; '' when it counts."
+    if len(whose) != 1: return 'names several people' if whose else 'names nobody'
+    return '' if may_profile(consent, allowed) else 'no consent'
+
+# %% ../../nbs/10_data/94_profiles.ipynb #87b949a7
 def _profiles(opened:Iterable, allowed:tuple, mark)->tuple[dict, Counter]:
     "{mark: Profile} of everything that was opened, and how many rows were left out and why."
     found, left_out = {}, Counter()
@@ -87,12 +100,10 @@ def _profiles(opened:Iterable, allowed:tuple, mark)->tuple[dict, Counter]:
             if record.reason: left_out['cannot be read'] += 1; continue
             row = {str(k).strip().lower(): v for k, v in record.values.items()}
             whose = record_subjects(record.values, mark)
-            if len(whose) != 1: left_out['names nobody' if not whose else 'names several people'] += 1
-            elif not may_profile(row.get('consent'), allowed): left_out['no consent'] += 1
-            else:
-                her, = whose
-                name = str(row.get('source') or '').rpartition(':')[0] or source.name
-                found.setdefault(her, Profile(her)).add(name, row)
+            if why := _why_not(whose, row.get('consent'), allowed): left_out[why] += 1; continue
+            her, = whose
+            name = str(row.get('source') or '').rpartition(':')[0] or source.name
+            found.setdefault(her, Profile(her)).add(name, row)
     return found, left_out
 
 # %% ../../nbs/10_data/94_profiles.ipynb #f117a8d6
@@ -101,11 +112,13 @@ def _write(folder:Path, rows:list[dict], facts:dict):
     told = dict(subjects=len(rows)) | {what: sum(r[what] for r in rows) for what in ('rows', 'interactions')}
     (folder/'profile.json').write_text(json.dumps(facts | told, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
+# %% ../../nbs/10_data/94_profiles.ipynb #22bf3aaa
 def _corpora(sources)->list[Artifact]:
     "The corpora among what is read."
     places = (Path(str(s).partition('#')[0]) for s in sources if isinstance(s, str | Path))
     return [load(p, 'corpus', verify=False) for p in places if (p/'manifest.json').is_file()]
 
+# %% ../../nbs/10_data/94_profiles.ipynb #4cfc23de
 def build_profiles(
     sources,            # corpora, files of rows or logs of interactions: whatever `open_sources` takes, or a list of it
     name:str='profile', # what the artifact is called
@@ -130,6 +143,7 @@ def build_profiles(
         _write(made.path, rows, facts)
     return made.artifact
 
+# %% ../../nbs/10_data/94_profiles.ipynb #8cc9250c
 def read_profiles(
     profile:Artifact, # of kind 'profile'
 )->list[dict]: # one for each person, by mark
