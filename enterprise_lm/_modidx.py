@@ -1225,8 +1225,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                     'enterprise_lm/data/concept_versions.py'),
                                                      'enterprise_lm.data.concept_versions._forget': ( '10_data/concept_versions.html#_forget',
                                                                                                       'enterprise_lm/data/concept_versions.py'),
-                                                     'enterprise_lm.data.concept_versions._generation': ( '10_data/concept_versions.html#_generation',
-                                                                                                          'enterprise_lm/data/concept_versions.py'),
                                                      'enterprise_lm.data.concept_versions._named': ( '10_data/concept_versions.html#_named',
                                                                                                      'enterprise_lm/data/concept_versions.py'),
                                                      'enterprise_lm.data.concept_versions._write': ( '10_data/concept_versions.html#_write',
