@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from ..core.artifact import Artifact, find, list_artifacts, load
 from ..core.errors import UserError, unknown
+from ..core.versions import oldest_first
 from .corpus import Corpus, make_corpus, prepare
 from .preparation import get_preparation
 from .read import open_rows
@@ -22,8 +23,7 @@ def corpus_versions(
     root=None, # folder of artifacts; None: the workspace's
 )->list[dict]: # version, digest, time, rows, previous; oldest first
     "Return the versions of a corpus."
-    found = [a for a in list_artifacts('corpus', root) if a.name == name]
-    found.sort(key=lambda a: (a.manifest['time'], a.measurements.get('version', 0)))
+    found = oldest_first(a for a in list_artifacts('corpus', root) if a.name == name)
     before = [None] + [f'{name}@{a.short}' for a in found]
     def rows(corpus): return sum(split['rows'] for split in corpus.json('corpus.json')['splits'].values())
     return [dict(version=n, digest=a.digest, time=a.manifest['time'], rows=rows(a), previous=previous)
