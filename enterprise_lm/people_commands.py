@@ -14,7 +14,8 @@ from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
 from .core.errors import UserError
-from .data_commands import Columns, CorpusName, Encoding, Format, Text, named_corpus, named_source
+from .data_commands import Columns, CorpusName, Encoding, Format, Text, named_corpus
+from .file_commands import named_input
 
 # %% ../nbs/98_people_commands.ipynb #45f33d5f
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -53,7 +54,7 @@ def concepts_build(
     "Propose concepts from a corpus; what people edited stays."
     from enterprise_lm.data.concept_library import concepts_build as build
     how = dict(text=text, encoding=encoding if encoding != 'auto' else '', columns=columns, format=format)
-    return build(named_source(corpus), output, minimum, limit, part, **how), _show_terms
+    return build(named_input(corpus), output, minimum, limit, part, **how), _show_terms
 
 # %% ../nbs/98_people_commands.ipynb #99ff6d4c
 def _two(row:dict)->dict:
@@ -220,11 +221,11 @@ def profile(
                                                help='Corpora, or whatever `elm prepare` reads; '
                                                     'logs of interactions too.')],
     output:Annotated[str, typer.Option('--output', '-o', help='Name of the profile.')],
-    encoding:Encoding='utf-8', json_:Json=False,
+    encoding:Encoding='auto', json_:Json=False,
 ):
     "Count what is known of each person who agreed: texts, labels, languages, times and interactions."
     from enterprise_lm.data.profiles import build_profiles
-    made = build_profiles([named_source(s) for s in source], output, encoding)
+    made = build_profiles([named_input(s) for s in source], output, encoding)
     return dict(name=made.name, digest=made.digest, path=str(made.path)) | made.json('profile.json'), _show_profile
 
 # %% ../nbs/98_people_commands.ipynb #09dfc97e
