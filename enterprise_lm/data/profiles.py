@@ -122,7 +122,7 @@ def _corpora(sources)->list[Artifact]:
 def build_profiles(
     sources,            # corpora, files of rows or logs of interactions: whatever `open_sources` takes, or a list of it
     name:str='profile', # what the artifact is called
-    encoding:str='utf-8', # of text files
+    encoding:str='auto',  # of text files; 'auto' tells it from each
     settings=None,      # Settings; those of the workspace of `root` when None
     root=None,          # folder of artifacts; the workspace's when None
 )->Artifact: # of kind 'profile'
