@@ -13,6 +13,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, list_artifacts, load
 from ..core.errors import UserError, unknown
+from ..core.versions import oldest_first
 from .checks import (check_kept, check_limits, check_rejected, drop_unlabelled, fates, leave_overlap,
                                        lost_rows)
 from .deciding import divide, drop_exact, drop_leaks, drop_near, value_of
@@ -141,8 +142,8 @@ def _settle(shards:list, index:Index, tally:Tally, files:list, used:dict, prepar
 # %% ../../nbs/10_data/70_corpus.ipynb #4758ddca
 def _history(name:str, root:Path)->dict:
     "Which version of its name a corpus is, and which came before."
-    earlier = [a for a in list_artifacts('corpus', root) if a.name == name]
-    return dict(version=len(earlier) + 1, previous=f'{name}@{earlier[0].short}' if earlier else None)
+    earlier = oldest_first(a for a in list_artifacts('corpus', root) if a.name == name)
+    return dict(version=len(earlier) + 1, previous=f'{name}@{earlier[-1].short}' if earlier else None)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #2359e044
 def _make(name:str, files:list, used:dict, preparation:Preparation, strict:bool, limit:float, root, work:dict, parents,
