@@ -103,7 +103,7 @@ def dedupe_file(
     clusters='',          # jsonl file for the clusters; '' puts it beside the output
     threshold:float|None=None, # share of common shingles, 0.5 to 1, that makes copies; None: [data] near_duplicates
     text:str='',          # column of texts; '' finds it
-    encoding:str='utf-8', # of text files
+    encoding:str='auto',  # of text files; 'auto' tells it from each
     format:str='',        # of the input; '' goes by each file's ending
 )->dict: # rows, kept, dropped, clusters, rejected, warnings, repeated_ids, and the files
     "Write one of each text and the clusters; raises `UserError` for what cannot be read or written."
