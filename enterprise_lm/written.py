@@ -6,7 +6,7 @@
 __all__ = ['has_workspace', 'note_written', 'WrittenFile', 'written_files', 'rows_asked', 'files_holding', 'take_out_of_files']
 
 # %% ../nbs/95_written.ipynb #e7b131b7
-import json, os, re, sys, tempfile
+import json, os, re, shutil, sys, tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -147,16 +147,37 @@ def files_holding(
     return found
 
 # %% ../nbs/95_written.ipynb #9edb83e9
+def _values(line:bytes)->dict:
+    "What a line of JSON says; its text where it says nothing."
+    try: found = json.loads(line)
+    except (ValueError, RecursionError): found = None
+    return found if isinstance(found, dict) else dict(text=line.decode('utf-8', 'replace'))
+
+def _copy_lines(path:Path, draft:Path, judge):
+    "Copy the lines of a file, but for those that `judge` calls a person's."
+    with open(path, 'rb') as lines, open(draft, 'wb') as kept:
+        kept.writelines(line for line in lines if not judge(_values(line)))
+
+# %% ../nbs/95_written.ipynb #1c976eb2
+def _copy_rows(path:Path, draft:Path, judge, settings):
+    "Write the rows of a file, but for a person's; raises `WorkError` where one of the others could not be written."
+    found = (r for opened in open_sources(path, settings=settings, everybody=True) for r in opened.records)
+    rows = (r.values or dict(text=r.raw) for r in found if r.values or r.raw)
+    kept, kind = [values for values in rows if not judge(values)], draft.suffix[1:]
+    if not kept: draft.write_bytes(b''); return
+    told = convert(kept, draft, to=dict(tab='tsv').get(kind, kind))
+    if lost := told['rejected'] + told['blank']:
+        raise WorkError(f"{path.name} cannot be written again without losing {lost} of its other rows: "
+                        "take hers out by hand")
+
+# %% ../nbs/95_written.ipynb #06bd19f8
 def _rewrite(file:WrittenFile, judge, settings):
     "Write a file again without the rows that `judge` calls a person's."
-    kind = file.path.suffix[1:].lower()
-    rows = [r.values or dict(text=r.raw) for opened in open_sources(file.path, settings=settings, everybody=True)
-            for r in opened.records]
-    kept = [values for values in rows if not judge(values)]
     with tempfile.TemporaryDirectory(prefix=f'.{file.path.name}-', dir=file.path.parent) as folder:
-        draft = Path(folder)/f'kept.{kind}'
-        if kept: convert(kept, draft, to=dict(ndjson='jsonl', tab='tsv').get(kind, kind))
-        else: draft.write_bytes(b'')
+        draft = Path(folder)/f'kept{file.path.suffix.lower()}'
+        if draft.suffix in ('.jsonl', '.ndjson'): _copy_lines(file.path, draft, judge)
+        else: _copy_rows(file.path, draft, judge, settings)
+        shutil.copymode(file.path, draft)
         draft.replace(file.path)
     _note([file.path], file.command, file.input, settings)
 
