@@ -20,7 +20,7 @@ from .core.store import create_tables, engine, table
 from .data.convert import convert
 from .data.files import formats
 from .data.sources import open_sources
-from .data.subjects import record_subjects, subject_marker, text_marker
+from .data.subjects import erased_since, record_subjects, subject_marker, text_marker
 from .evidence import Known, evidence_in_file, row_judge
 
 # %% ../nbs/95_written.ipynb #abb67fbb
@@ -46,13 +46,18 @@ def has_workspace(settings)->bool:
 # %% ../nbs/95_written.ipynb #3f40c498
 _written = ('output', 'file', 'findings_file', 'clusters_file', 'rejected_file')
 
-def _note(paths, command:str, source:str, settings):
+def _read_digest(command:str, source:str)->str:
+    "The digest of an input whose row numbers a command keeps; '' for any other."
+    return file_digest(source) if command == 'predict' and Path(source).is_file() else ''
+
+def _note(paths, command:str, source:str, settings, read:str=''):
     "Write down files, in the place of what was known of them."
     from sqlalchemy import delete, insert
     database, files = engine(settings), _table()
     create_tables(database)
     now = f'{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}'
-    rows = [dict(path=str(p), command=command, sha256=file_digest(p), time=now, input=source) for p in paths]
+    rows = [dict(path=str(p), command=command, sha256=f'{file_digest(p)} {read}'.strip(), time=now, input=source)
+            for p in paths]
     with database.begin() as connection:
         connection.execute(delete(files).where(files.c.path.in_([r['path'] for r in rows])))
         connection.execute(insert(files), rows)
@@ -71,7 +76,7 @@ def note_written(
     if named: named.append(named[0].with_name(f'{named[0].name}.rejected.jsonl'))
     paths = {p.resolve() for n in named for p in (n.rglob('*') if n.is_dir() else [n]) if p.is_file()}
     if not paths or not has_workspace(settings): return answer
-    try: _note(sorted(paths), command, _input_name(source), settings)
+    try: _note(sorted(paths), command, name := _input_name(source), settings, _read_digest(command, name))
     except (SQLAlchemyError, OSError, UnicodeError, WorkError, UserError) as error:
         print(f'elm: the workspace could not note that {command} wrote {named[0]} ({type(error).__name__}): '
               'whoever is looked for later is not looked for in it', file=sys.stderr)
@@ -86,9 +91,13 @@ class WrittenFile:
     sha256:str    # when it was written
     time:str      # UTC
     input:str = field(repr=False)
+    read:str = field(default='', repr=False) # sha256 of an input whose row numbers it keeps
 
     @property
     def unchanged(self)->bool: return file_digest(self.path) == self.sha256
+
+    @property
+    def input_unchanged(self)->bool: return bool(self.read) and self.read == _read_digest(self.command, self.input)
 
 # %% ../nbs/95_written.ipynb #77e5a8ef
 def written_files(
@@ -102,8 +111,10 @@ def written_files(
     if not inspect(database).has_table('files'): return []
     with database.connect() as connection:
         found = connection.execute(select(files).order_by(files.c.time, files.c.path)).mappings().all()
-    found = [WrittenFile(Path(r['path']), r['command'], r['sha256'], r['time'], r['input']) for r in found]
-    return [f for f in found if f.path.is_file()]
+    def known(path, command, sha256, time, input): # with one digest or two
+        written, _, read = sha256.partition(' ')
+        return WrittenFile(Path(path), command, written, time, input, read)
+    return [f for f in (known(**r) for r in found) if f.path.is_file()]
 
 # %% ../nbs/95_written.ipynb #45fe1fd6
 def rows_asked(
@@ -129,21 +140,31 @@ def _rows_of(source:str, mark:str, marked, settings, others:bool)->Iterator[tupl
 # %% ../nbs/95_written.ipynb #b169675f
 def _judge_of(file:WrittenFile, judge, asked:dict):
     "`judge`, and by the number of a row where the file answers another row by row."
-    rows = asked.get(file.input, {}) if file.command == 'predict' else {}
-    return lambda values: 'row' if str(values.get('row')) in {str(n) for n in rows} else judge(values)
+    rows = {str(n) for n in asked.get(file.input, ())} if file.input_unchanged else set()
+    return lambda values: 'row' if str(values.get('row')) in rows else judge(values)
+
+# %% ../nbs/95_written.ipynb #bb38b4bf
+def _unsure(file:WrittenFile, asked:dict, mark:str, settings)->int:
+    "How many answers about a person a file may hold on rows that nobody can tell any longer."
+    if file.command != 'predict' or file.input not in asked or file.input_unchanged: return 0
+    since = erased_since(mark, settings)
+    edited = since and not file.unchanged and file.path.stat().st_mtime > datetime.fromisoformat(since).timestamp()
+    return 0 if edited else len(asked[file.input])
 
 # %% ../nbs/95_written.ipynb #0c18dd77
 def files_holding(
     known:Known,   # of a person
     settings=None, # Settings; those of the working folder when None
-)->list[tuple]: # (WrittenFile, Counter as of `evidence_in_file`)
+)->list[tuple]: # (WrittenFile, Counter as of `evidence_in_file`, and 'unsure')
     "Return the files that commands wrote and that hold a person."
     settings = settings or get_settings()
     judge = row_judge(known, subject_marker(settings), text_marker(settings))
     asked, found = rows_asked(known.mark, settings), []
     for file in track(written_files(settings), 'search files that commands wrote', unit='files'):
         if file.path.suffix[1:].lower() not in formats: continue
-        if count := evidence_in_file(file.path, _judge_of(file, judge, asked), settings): found.append((file, count))
+        count = evidence_in_file(file.path, _judge_of(file, judge, asked), settings)
+        count += Counter(unsure=_unsure(file, asked, known.mark, settings))
+        if count: found.append((file, count))
     return found
 
 # %% ../nbs/95_written.ipynb #9edb83e9
@@ -179,7 +200,7 @@ def _rewrite(file:WrittenFile, judge, settings):
         else: _copy_rows(file.path, draft, judge, settings)
         shutil.copymode(file.path, draft)
         draft.replace(file.path)
-    _note([file.path], file.command, file.input, settings)
+    _note([file.path], file.command, file.input, settings, file.read)
 
 # %% ../nbs/95_written.ipynb #07e4ebcd
 def take_out_of_files(
@@ -190,8 +211,8 @@ def take_out_of_files(
     settings, done = settings or get_settings(), Counter()
     judge = row_judge(known, subject_marker(settings), text_marker(settings))
     asked = rows_asked(known.mark, settings)
-    for file, _ in files_holding(known, settings):
-        if not file.unchanged: continue
+    for file, count in files_holding(known, settings):
+        if not file.unchanged or not count['row'] + count['name']: continue
         try: _rewrite(file, _judge_of(file, judge, asked), settings)
         except (UserError, WorkError, OSError): continue   # it is still on the list, and so in the certificate
         done['predictions' if file.command == 'predict' else 'file'] += 1
