@@ -251,7 +251,7 @@ def convert(
     to:str='',              # one of `targets`; '' goes by the ending of `output`
     keep:str|list='',       # columns to write, 'text,label'; '' writes all
     format:str='',          # of the input's files; '' goes by their endings
-    encoding:str='utf-8',   # of the input's text files
+    encoding:str='auto',    # of the input's text files; 'auto' tells it from each
     columns:list|None=None, # names of the cells of an input without a header
     unit:str='document',    # of Markdown and HTML: 'document' or 'section'
 )->dict: # rows, blank, rejected, columns, input, output, rejected_file, repeated_ids, warnings
