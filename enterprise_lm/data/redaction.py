@@ -213,7 +213,7 @@ def redact_file(
     settings=None,        # Settings; those of the working folder when None
     tagger=True,          # as of `Detector`
     format:str='',        # of the input's files; '' goes by their endings
-    encoding:str='utf-8', # of the input's text files
+    encoding:str='auto',  # of the input's text files; 'auto' tells it from each
     also:str|list='',     # further columns to redact, 'name,comment'; 'all': as in `roles_of`
     keep:str|list='',     # columns to write, 'id,text'; '' writes all
     to:str='',            # format of the output, as in `convert`; '' goes by its ending
