@@ -18,8 +18,9 @@ from .core.progress import track
 from .core.settings import get_settings
 from .core.store import create_tables, engine, table
 from .data.convert import convert
+from .data.databases import database_name, is_sql
 from .data.files import formats
-from .data.sources import open_sources
+from .data.sources import open_sources, source_files
 from .data.subjects import erased_since, record_subjects, subject_marker, text_marker
 from .evidence import Known, evidence_in_file, row_judge
 
@@ -33,10 +34,13 @@ def _table():
 
 # %% ../nbs/95_written.ipynb #fbbd3b11
 def _input_name(source)->str:
-    "Where a command read: a whole path, or an address without what is nobody's business."
-    if '://' in str(source): return re.sub(r'(://)[^/@\s]*@', r'\1', str(source).partition('#')[0])
-    path = Path(str(source)).expanduser()
-    return str(path.resolve()) if path.exists() else str(source)
+    "Where a command read: a whole path or pattern, or what a database or an address is called."
+    source = str(source)
+    try:
+        if is_sql(source): return database_name(source.partition('#')[0])
+    except UserError: return 'database'   # its environment variable, or its file, has gone since it was read
+    if '://' in source: return re.split('[?#]', re.sub('://.*@', '://', source, flags=re.DOTALL))[0]
+    return str(Path(source).expanduser().resolve()) if source_files(source) else source
 
 # %% ../nbs/95_written.ipynb #0eab2207
 def has_workspace(settings)->bool:
