@@ -144,7 +144,7 @@ def augment_file(
     label:str='',         # column of labels; '' finds it
     force:bool=False,     # the name looks like held-back data, and is not
     format:str='',        # of the files; '' goes by their endings
-    encoding:str='utf-8', # of text files
+    encoding:str='auto',  # of text files; 'auto' tells it from each
     columns:list|None=None, # names of the cells of a file without a header
     **models,             # filler, translator, languages, as in `build_operators`
 )->dict: # output, rows, added, fewer, unchanged, rejected, rejected_file, operators, policy, warnings, hint
