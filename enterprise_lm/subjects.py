@@ -101,6 +101,15 @@ def _check_gate(serving:list[dict], made:list[dict], subject:Subject, settings):
                         f"did not pass the gate ({why[:300] or 'it was not asked'}): "
                         f"{_ways_on(s['model'], subject, settings)}; nothing was removed yet")
 
+# %% ../nbs/96_subjects.ipynb #2ca9c816
+def _replace(subject:Subject, plan:dict, run:Callable, settings, force:bool): # Remade
+    "Remember her mark and make everything again without her; raises `WorkError` when a champion has no successor."
+    note_erased(subject.mark, settings, subject.known.own_texts)
+    shutil.rmtree(settings.home/'cache'/'prepare', ignore_errors=True)
+    again = make_again(subject, run, settings, force)
+    if not force: _check_gate(plan['serving'], again.made, subject, settings)
+    return again
+
 # %% ../nbs/96_subjects.ipynb #28fd4ed7
 def _made_without(subject:Subject, made:list[dict], settings)->set:
     "Digests of what was made since she was erased."
@@ -152,6 +161,13 @@ def _still_there(who:str, subject:Subject, settings)->dict:
     left += [h.name for h in find_subject(who, settings).holdings]
     return dict(searched_bytes=searched, still_there=sorted(set(left)))
 
+# %% ../nbs/96_subjects.ipynb #85431de1
+def _account(subject:Subject, asked:str, plan:dict, again, settings)->dict:
+    "What the certificate says of the plan, and of what stands in the place of what goes."
+    return dict(subject=subject.mark, asked=asked, plan=plan, made_again=again.made,
+                not_made_again=sorted({*plan['not_made_again'], *again.lost}),
+                not_serving=[s['model'] for s in _unserved(plan['serving'], settings)])
+
 # %% ../nbs/96_subjects.ipynb #44e0bd82
 def erase(
     who:str,        # as for `find_subject`
@@ -166,14 +182,8 @@ def erase(
     plan = plan_erasure(subject, settings)
     if tell: tell(plan)
     if not force: _check_successors(plan['serving'], subject, settings)
-    note_erased(subject.mark, settings, subject.known.own_texts)
-    shutil.rmtree(settings.home/'cache'/'prepare', ignore_errors=True)
-    again = make_again(subject, run, settings, force)
-    if not force: _check_gate(plan['serving'], again.made, subject, settings)
-    facts = dict(subject=subject.mark, asked=asked, plan=plan, made_again=again.made,
-                 not_made_again=sorted({*plan['not_made_again'], *again.lost}),
-                 not_serving=[s['model'] for s in _unserved(plan['serving'], settings)])
-    facts |= _carry_out(subject, again.made, settings)
+    again = _replace(subject, plan, run, settings, force)
+    facts = _account(subject, asked, plan, again, settings) | _carry_out(subject, again.made, settings)
     facts |= _still_there(who, subject, settings)
     promised = force or set(again.lost) <= set(plan['not_made_again'])
     return _certificate(facts | dict(complete=promised and not facts['still_there']), settings)
