@@ -121,30 +121,38 @@ def written_files(
     return [f for f in (known(**r) for r in found) if f.path.is_file()]
 
 # %% ../nbs/95_written.ipynb #45fe1fd6
-def rows_asked(
-    mark:str,      # of a person
-    settings=None, # Settings; those of the working folder when None
-    others:bool=False, # rows of somebody else's instead
-)->dict[str, dict]: # {path of an input: {row: values}}
-    "Return a person's rows in the files that commands read, by their column of subjects."
-    settings, found = settings or get_settings(), {}
-    marked = subject_marker(settings)
-    for source in dict.fromkeys(f.input for f in written_files(settings) if Path(f.input).is_file()):
-        try: found[source] = dict(_rows_of(source, mark, marked, settings, others))
-        except (UserError, OSError): continue
-    return {source: rows for source, rows in found.items() if rows}
-
-# %% ../nbs/95_written.ipynb #bbffd771
 def _rows_of(source:str, mark:str, marked, settings, others:bool)->Iterator[tuple]:
-    for opened in open_sources(source, settings=settings, everybody=True):
-        for record in track(opened.records, f'look through {opened.name}'):
-            named = record_subjects(record.values, marked)
-            if named and (mark in named) != others: yield record.row, record.values
+    "Yield (source, row number, values); no more once it cannot be read."
+    try:
+        for opened in open_sources(source, settings=settings, everybody=True):
+            for record in track(opened.records, f'look through {opened.name}'):
+                named = record_subjects(record.values, marked)
+                if named and (mark in named) != others: yield source, record.row, record.values
+    except (UserError, OSError): return
+
+def rows_asked(
+    mark:str,          # of a person
+    settings=None,     # Settings; those of the working folder when None
+    others:bool=False, # rows of somebody else's instead
+    files=None,        # WrittenFiles; all there are when None
+)->Iterator[tuple]: # (input, row number, values), one after another
+    "Yield a person's rows in what commands read, be it a file, a folder or a pattern, by the column of subjects."
+    settings = settings or get_settings()
+    files, marked = written_files(settings) if files is None else files, subject_marker(settings)
+    for source in dict.fromkeys(f.input for f in files if source_files(f.input)):
+        yield from _rows_of(source, mark, marked, settings, others)
 
 # %% ../nbs/95_written.ipynb #b169675f
+def _numbers_asked(files, mark:str, settings)->dict[str, set]:
+    "{input: numbers of a person's rows, as text} of the files that keep them."
+    found = {}
+    for source, row, _ in rows_asked(mark, settings, files=[f for f in files if f.command == 'predict']):
+        found.setdefault(source, set()).add(str(row))
+    return found
+
 def _judge_of(file:WrittenFile, judge, asked:dict):
     "`judge`, and by the number of a row where the file answers another row by row."
-    rows = {str(n) for n in asked.get(file.input, ())} if file.input_unchanged else set()
+    rows = asked.get(file.input, ()) if file.input_unchanged else ()
     return lambda values: 'row' if str(values.get('row')) in rows else judge(values)
 
 # %% ../nbs/95_written.ipynb #bb38b4bf
@@ -156,20 +164,23 @@ def _unsure(file:WrittenFile, asked:dict, mark:str, settings)->int:
     return 0 if edited else len(asked[file.input])
 
 # %% ../nbs/95_written.ipynb #0c18dd77
+def _searched(known:Known, settings)->Iterator[tuple]:
+    "Yield each file that holds a person, what tells her rows in it, and how many there are."
+    files, judge = written_files(settings), row_judge(known, subject_marker(settings), text_marker(settings))
+    asked = _numbers_asked(files, known.mark, settings)
+    for file in track(files, 'search files that commands wrote', unit='files'):
+        if file.path.suffix[1:].lower() not in formats: continue
+        hers = _judge_of(file, judge, asked)
+        count = evidence_in_file(file.path, hers, settings)
+        count += Counter(unsure=_unsure(file, asked, known.mark, settings))
+        if count: yield file, hers, count
+
 def files_holding(
     known:Known,   # of a person
     settings=None, # Settings; those of the working folder when None
 )->list[tuple]: # (WrittenFile, Counter as of `evidence_in_file`, and 'unsure')
     "Return the files that commands wrote and that hold a person."
-    settings = settings or get_settings()
-    judge = row_judge(known, subject_marker(settings), text_marker(settings))
-    asked, found = rows_asked(known.mark, settings), []
-    for file in track(written_files(settings), 'search files that commands wrote', unit='files'):
-        if file.path.suffix[1:].lower() not in formats: continue
-        count = evidence_in_file(file.path, _judge_of(file, judge, asked), settings)
-        count += Counter(unsure=_unsure(file, asked, known.mark, settings))
-        if count: found.append((file, count))
-    return found
+    return [(file, count) for file, _, count in _searched(known, settings or get_settings())]
 
 # %% ../nbs/95_written.ipynb #9edb83e9
 def _values(line:bytes)->dict:
@@ -213,11 +224,9 @@ def take_out_of_files(
 )->Counter: # 'predictions' and 'file': that were written again
     "Write the files that commands wrote, and nobody changed since, again without a person's rows."
     settings, done = settings or get_settings(), Counter()
-    judge = row_judge(known, subject_marker(settings), text_marker(settings))
-    asked = rows_asked(known.mark, settings)
-    for file, count in files_holding(known, settings):
+    for file, hers, count in list(_searched(known, settings)):
         if not file.unchanged or not count['row'] + count['name']: continue
-        try: _rewrite(file, _judge_of(file, judge, asked), settings)
+        try: _rewrite(file, hers, settings)
         except (UserError, WorkError, OSError): continue   # it is still on the list, and so in the certificate
         done['predictions' if file.command == 'predict' else 'file'] += 1
     return done
