@@ -4171,6 +4171,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'enterprise_lm.holdings._search_bytes': ( 'holdings.html#_search_bytes',
                                                                                   'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._search_rows': ('holdings.html#_search_rows', 'enterprise_lm/holdings.py'),
+                                        'enterprise_lm.holdings._todo': ('holdings.html#_todo', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._versions': ('holdings.html#_versions', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._written': ('holdings.html#_written', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings.erasure_plan': ('holdings.html#erasure_plan', 'enterprise_lm/holdings.py'),

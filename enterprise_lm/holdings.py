@@ -117,7 +117,7 @@ def _longest(values:dict)->str: return max((v for v in values.values() if isinst
 def _others(search:_Search)->Iterator[str]:
     "Yield what others wrote in corpora, and in the raw files that hold her."
     for corpus in (a for a in search.artifacts if a.kind == 'corpus'): yield from texts_of_others(corpus, search.mark)
-    for rows in rows_asked(search.mark, search.settings, others=True).values(): yield from map(_longest, rows.values())
+    yield from (_longest(values) for *_, values in rows_asked(search.mark, search.settings, others=True))
     for path in {p for s in search.before for d, p in s.places.items() if search.places.get(d)}:
         yield from map(_longest, rows_in_place(path, search.mark, search.settings, others=True))
 
@@ -132,8 +132,8 @@ def _hers_alone(rows:list[dict], words)->tuple[frozenset, frozenset]:
 def _known(search:_Search)->Known:
     "What tells that something is about her."
     rows = [r for rows in search.own.values() for r in rows]
-    asked = (rows.values() for rows in rows_asked(search.mark, search.settings).values())
-    rows += [dict(id=r.get('id'), text=_longest(r)) for rows in (*search.places.values(), *asked) for r in rows]
+    asked = [values for *_, values in rows_asked(search.mark, search.settings)]
+    rows += [dict(id=r.get('id'), text=_longest(r)) for rows in (*search.places.values(), asked) for r in rows]
     ids, texts = (frozenset(str(r[key]) for r in rows if r[key]) for key in ('id', 'text'))
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
     words, shared = _hers_alone(rows, telling_words(texts, _others(search)))
@@ -214,13 +214,17 @@ def _said(known:Known, artifacts, settings)->Iterator[Holding]:
     for name, n in edits_about(known, settings).items(): yield Holding('edits', name, 'edits that quote or name her', n)
 
 # %% ../nbs/96_holdings.ipynb #799037e0
+def _todo(file, count)->str:
+    "What must be done about a file that a command wrote."
+    if count['unsure']: return 'its input changed since: take her out by hand'
+    return 'write it again without these rows' if file.unchanged else 'changed since: take her out by hand'
+
 def _written(known:Known, settings)->Iterator[Holding]:
     "Yield the files that commands wrote outside the workspace and that hold her."
     for file, count in files_holding(known, settings):
-        todo = 'write it again without these rows' if file.unchanged else 'changed since: take her out by hand'
-        kind = 'predictions' if file.command == 'predict' else 'file'
-        yield Holding(kind, file.path.name, f'written by {file.command}', sum(count.values()), path=str(file.path),
-                      named=not count['row'], todo=todo)
+        kind, rows = 'predictions' if file.command == 'predict' else 'file', count['row'] + count['name']
+        yield Holding(kind, file.path.name, f'written by {file.command}', rows or count['unsure'], path=str(file.path),
+                      named=bool(count['name']) and not count['row'], todo=_todo(file, count))
 
 # %% ../nbs/96_holdings.ipynb #969f267e
 _database = re.compile(r'\.db(-wal|-shm|-journal)?$')
