@@ -348,3 +348,13 @@ def test_words_of_several_senses_stay():
         changed = Replace(1.)(text, Random(0))
         assert changed == text or text == 'right now or never' and changed in ('at the moment or never', 'at present or never'), (text, changed)
     for word, others in own_synonyms().candidates.items(): assert not any(c.isdigit() or c in '[]@' for w in (word, *others) for c in w) and word not in others
+
+
+def test_separators_of_unicode_end_no_line_of_a_golden_set(tmp_path):
+    odd = 'a line\u2028 and another\u2029 one\u0085 of it'
+    rows = [dict(text=f'My lamp number {n} arrived broken and I want a new one', label='ab'[n % 2]) for n in range(40)]
+    (tmp_path/'data').mkdir()
+    for name, some in dict(train=rows, golden=[dict(text=odd, label='a')]).items():
+        (tmp_path/'data'/f'{name}.jsonl').write_text(''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in some), encoding='utf-8')
+    made = prepare(str(tmp_path/'data'), name='odd', root=tmp_path/'root')
+    assert odd in Corpus.load(made).golden.read_text(encoding='utf-8') and augment_corpus(made, root=tmp_path/'root')

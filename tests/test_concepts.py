@@ -1,6 +1,7 @@
 """What a concept library promises: nothing an editor did is lost, files come back whole, hostile ones are answered in one sentence."""
-import csv, io, json, os, pickle, re, string, subprocess, sys
+import csv, io, json, os, pickle, re, string, subprocess, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
@@ -301,3 +302,21 @@ def test_an_export_leaves_foreign_files_alone(tmp_path, monkeypatch):
         with pytest.raises(UserError): concepts_export('shop', name)
     assert (tmp_path/'letters.csv').read_bytes() == before and (tmp_path/'letters.ttl').read_text() == 'mine'
     for _ in range(2): assert concepts_export('shop', 'shop.csv')['concepts'] == concepts_export('shop', 'shop.ttl')['concepts']
+
+
+@pytest.mark.parametrize('hours', [(10, 10, 10), (10, 9, 8)], ids=['one second', 'clocks that go back'])
+def test_one_number_means_one_version_whoever_is_asked(tmp_path, monkeypatch, hours):
+    import enterprise_lm.core.artifact as artifact
+    from enterprise_lm.core.versions import count_versions, named_artifact
+    from enterprise_lm.data.concept_versions import find_library, library_versions, newest_version, save_library
+    clock = iter(hours * 4)
+    monkeypatch.setattr(artifact, 'time', SimpleNamespace(gmtime=time.gmtime, strftime=lambda *_: f'2026-01-01T{next(clock):02}:00:00Z'))
+    for name in ('shop', 'mail', 'lamps', 'desk'):
+        library = Library(name)
+        made = []
+        for label in ('lamp', 'refund', 'sofa'):
+            library.add(label, who='r7')
+            made.append(save_library(library, root=tmp_path))
+        assert library_versions(name, tmp_path) == made and newest_version(name, tmp_path) == named_artifact(name, tmp_path) == made[-1]
+        for n in (1, 2, 3): assert find_library(f'{name}@{n}', tmp_path) == named_artifact(f'{name}@{n}', tmp_path) == made[n - 1]
+        assert [count_versions(made[::-1])[a.digest] for a in made] == [1, 2, 3]

@@ -398,6 +398,17 @@ def test_profiles_are_found_and_erased(tmp_path, monkeypatch):
     assert read_profiles(again) == read_profiles(less) and len(read_profiles(less)) == len(profiles) - 1
 
 
+@given(label=st.text(st.one_of(st.characters(exclude_categories=['Cs', 'Cc']), st.sampled_from('\u2028\u2029\x85\x0b\x0c\x1c\r\n"\\')), max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_no_label_breaks_the_lines_of_a_profile(tmp_path_factory, label):
+    here = tmp_path_factory.mktemp('labels')
+    write_rows(here/'rows.jsonl', [dict(customer_id=who, text='hello there', label=label) for who in ('c1', 'c2')])
+    made = build_profiles(str(here/'rows.jsonl'), 'two', settings=get_settings(here), root=here/'artifacts')
+    whose = {who: subject_key(who, get_settings(here)) for who in ('c1', 'c2')}
+    assert [p['subject'] for p in read_profiles(made)] == sorted(whose.values())
+    assert [p['subject'] for p in read_profiles(profile_without(made, whose['c1'], root=here/'artifacts'))] == [whose['c2']]
+
+
 @pytest.mark.timeout(300)
 def test_a_profile_that_a_run_made_is_made_again(tmp_path, monkeypatch):
     here, rows = workspace(tmp_path/'here'), letters()
