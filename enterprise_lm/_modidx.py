@@ -4549,6 +4549,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'enterprise_lm.opinions': { 'enterprise_lm.opinions.OpinionTable': ('opinions.html#opiniontable', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._edit_files': ('opinions.html#_edit_files', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._edits': ('opinions.html#_edits', 'enterprise_lm/opinions.py'),
+                                        'enterprise_lm.opinions._is_about': ('opinions.html#_is_about', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._names_of': ('opinions.html#_names_of', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._remarks': ('opinions.html#_remarks', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._rewrite_journal': ( 'opinions.html#_rewrite_journal',

@@ -9,12 +9,16 @@ __all__ = ['opinion_tables', 'OpinionTable', 'workspace_database', 'opinions_abo
 # %% ../nbs/95_opinions.ipynb #507253a0
 import fcntl, json, os, re, secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from .core.artifact import canonical
+from .core.artifact import canonical, list_artifacts
 from .core.settings import get_settings
 from .core.store import engine
 from .core.text import han
+from .data.label_export import corpus_key
+from .data.policy import log_masker
 from .data.subjects import subject_marker, text_marker
 from .evidence import Known, is_telling, name_pattern, row_judge
 
@@ -44,19 +48,32 @@ def _tables(database):
         if inspect(database).has_table(known.name): yield known, Table(known.name, MetaData(), autoload_with=database)
 
 # %% ../nbs/95_opinions.ipynb #55878217
+def _is_about(known:Known, settings)->Callable:
+    "Return what tells whether a label or vote, as a row of its table, is about a row of hers."
+    here = {corpus_key(a) for a in list_artifacts('corpus', root=settings.home/'artifacts')}
+    named = {(key.partition('@')[0], item) for key, item in known.rows}
+    telling, mask = known.telling_ids, cache(log_masker(settings))
+    def about(row)->bool:
+        item, corpus = row['item'], row.get('corpus')
+        if corpus is None: return item in known.ids and any(row['text'] == mask(text) for text in known.texts)
+        return (corpus, item) in known.rows or corpus not in here and (corpus.partition('@')[0], item) in named
+    return lambda row: row['item'] in telling or about(row)
+
+# %% ../nbs/95_opinions.ipynb #09a7a99a
 def opinions_about(
-    ids,               # of a person's rows
+    known:Known,       # of a person
     settings=None,     # Settings; those of the working folder when None
     remove:bool=False, # delete them
 )->dict[str, int]: # rows of each table
-    "Return how many labels and votes are about rows, after deleting them when `remove` says so."
-    from sqlalchemy import delete, func, select
-    database, found = workspace_database(settings or get_settings()), {}
-    for known, table in ((k, t) for k, t in _tables(database) if k.item):
-        about = table.c[known.item].in_(sorted(ids))
+    "Return how many labels and votes are about a person's rows, after deleting them when `remove` says so."
+    from sqlalchemy import delete, select
+    settings, found = settings or get_settings(), {}
+    database, about = workspace_database(settings), _is_about(known, settings)
+    for kind, table in ((k, t) for k, t in _tables(database) if k.item):
         with database.begin() as connection:
-            found[known.name] = connection.execute(select(func.count()).select_from(table).where(about)).scalar()
-            if remove and found[known.name]: connection.execute(delete(table).where(about))
+            ids = [row['id'] for row in connection.execute(select(table)).mappings() if about(row)]
+            for row in ids if remove else (): connection.execute(delete(table).where(table.c.id == row))
+        found[kind.name] = len(ids)
     return {name: n for name, n in found.items() if n}
 
 # %% ../nbs/95_opinions.ipynb #6d27fc3a
