@@ -114,7 +114,7 @@ def test_rejected_rows_bear_their_file_and_row_at_every_stage(tmp_path):
 def test_repeated_ids_and_skipped_files_are_told(tmp_path):
     (tmp_path/'in').mkdir(); (tmp_path/'in'/'t.db').write_bytes(b'SQLite'); (tmp_path/'in'/'a.csv').write_text('id,text\nx,one\ny,two\nx,three\n')
     done = convert(tmp_path/'in', tmp_path/'a.jsonl')
-    assert done['rows'] == 3 and done['repeated_ids'] == {'x': ['a.csv:2', 'a.csv:4']} and len(done['warnings']) == 2 and 't.db' in done['warnings'][0] and 'a.csv:4' in done['warnings'][1]
+    assert done['rows'] == 3 and done['repeated_ids'] == [dict(id='x', places=['a.csv:2', 'a.csv:4'])] and len(done['warnings']) == 2 and 't.db' in done['warnings'][0] and 'a.csv:4' in done['warnings'][1]
 
 
 def test_a_number_that_is_none_is_written_as_text(tmp_path):

@@ -165,7 +165,7 @@ def test_dedupe_file_writes_into_no_folder_it_reads_and_removes_nothing_of_other
     (tmp_path/'o.jsonl.rejected.jsonl').write_text('{"source": "a:1", "reason": "old", "values": {}}')
     done = dedupe_file(path, tmp_path/'o.jsonl')
     assert path.read_bytes() == before and sorted(p.name for p in tmp_path.iterdir()) == ['d', 'o.jsonl', 'o.jsonl.clusters.jsonl']
-    assert done['repeated_ids'] == {'x': ['a.jsonl:1', 'a.jsonl:2']} and 'a.jsonl:2' in done['warnings'][0]
+    assert done['repeated_ids'] == [dict(id='x', places=['a.jsonl:1', 'a.jsonl:2'])] and 'a.jsonl:2' in done['warnings'][0]
 
 def test_a_killed_write_leaves_the_old_file(tmp_path):
     (tmp_path/'out.jsonl').write_text('old')
