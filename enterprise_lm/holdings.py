@@ -16,9 +16,10 @@ from .core.artifact import Artifact, list_artifacts
 from .core.errors import UserError
 from .core.progress import track
 from .core.settings import get_settings
+from .data.label_export import corpus_key
 from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
-from .evidence import own_parts, search_bytes, telling_words, texts_of_others
+from .evidence import own_words, search_bytes, texts_of_others, word_finder
 from .opinions import edits_about, edits_of, names_of, opinions_about, opinions_of
 from .origins import descendants, places_holding, rows_in_place, sources_of_rows
 from .origins import split_by_erasure, step_records
@@ -124,10 +125,16 @@ def _others(search:_Search)->Iterator[str]:
 def _hers_alone(rows:list[dict], words)->tuple[frozenset, frozenset]:
     "Those of `words` that count, and ids that do not; an augmented copy, `id+a1`, counts as little as its original."
     def first(row)->str: return str(row['id']).partition('+')[0]
-    told = [(r, {w for w in words if (r['text'] or '').startswith(w)}) for r in rows]
+    find = word_finder(words)
+    told = [(r, {w for w in find(r['text'] or '') if r['text'].startswith(w)}) for r in rows]
     plain = {first(r) for r, found in told if not found}
     return (frozenset(w for r, found in told for w in found if first(r) not in plain or not r['id']),
             frozenset(str(r['id']) for r in rows if first(r) in plain))
+
+def _rows_in_corpora(search:_Search)->frozenset:
+    "(name@digest, id) of her rows."
+    keys = {a.digest: corpus_key(a) for a in search.artifacts}
+    return frozenset((keys[digest], str(r['id'])) for digest, rows in search.own.items() for r in rows if r['id'])
 
 def _known(search:_Search)->Known:
     "What tells that something is about her."
@@ -136,9 +143,10 @@ def _known(search:_Search)->Known:
     rows += [dict(id=r.get('id'), text=_longest(r)) for rows in (*search.places.values(), asked) for r in rows]
     ids, texts = (frozenset(str(r[key]) for r in rows if r[key]) for key in ('id', 'text'))
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
-    words, shared = _hers_alone(rows, telling_words(texts, _others(search)))
-    parts = own_parts(texts, _others(search))
-    return Known(search.mark, names, ids, texts, words, parts, shared, erased_texts(search.settings, search.mark))
+    words, parts = own_words(texts, _others(search))
+    words, shared = _hers_alone(rows, words)
+    erased = erased_texts(search.settings, search.mark)
+    return Known(search.mark, names, ids, texts, words, parts, shared, erased, _rows_in_corpora(search))
 
 # %% ../nbs/96_holdings.ipynb #37136562
 _not_rows, _of_raw = ('model', 'tokenizer', 'erasure', 'erasure_plan'), ('concepts', 'corpus', 'profile')
@@ -206,7 +214,7 @@ def _versions(search:_Search)->Iterator[Holding]:
 def _said(known:Known, artifacts, settings)->Iterator[Holding]:
     "Yield what was said about her rows and by her."
     here = 'workspace database'
-    for table, n in opinions_about(known.ids, settings).items(): yield Holding(table, here, 'about her rows', n)
+    for table, n in opinions_about(known, settings).items(): yield Holding(table, here, 'about her rows', n)
     for role, n in opinions_of(known.names, settings).items():
         yield Holding(role, here, f"{_name_off[role]} {'that name her' if role == 'remark' else 'of hers'}", n)
     for name, n in edits_of(known.mark, artifacts, settings).items():
@@ -283,4 +291,5 @@ def erasure_plan(
     return dict(subject=subject.mark, rows=rows, steps=steps,
                 outside='what was taken out of this workspace is not known here, '
                 'and the sources it read are not changed; files that commands wrote are written again '
-                'where nobody changed them since, and named as still there where somebody did')
+                'where nobody changed them since, and named as still there where somebody did; '
+                "a letter of somebody else's that quotes her is theirs and stays")
