@@ -127,6 +127,7 @@ def _remove_version(name:str, settings):
 def _remove(subject:Subject, made:list[dict], settings)->dict:
     "Remove what the list names; returns counts by kind."
     clean, removed = _made_without(subject, made, settings), Counter()
+    about = opinions_about(subject.known, settings, remove=True)
     for h in subject.holdings:
         path = Path(h.path).resolve()
         ours = h.path and path.is_dir() and path.is_relative_to(settings.home.resolve())
@@ -135,7 +136,7 @@ def _remove(subject:Subject, made:list[dict], settings)->dict:
         else: continue
         removed[h.kind] += 1
     for folder in ('cache', 'training'): shutil.rmtree(settings.home/folder, ignore_errors=True)
-    return dict(removed) | opinions_about(subject.ids, settings, remove=True)
+    return dict(removed) | about
 
 # %% ../nbs/96_subjects.ipynb #093e12f6
 def _certificate(facts:dict, settings)->Artifact:
