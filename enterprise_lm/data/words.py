@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from ..core.artifact import file_digest
 from ..core.errors import UserError, unknown
-from ..core.text import words
+from ..core.text import han, words
 
 # %% ../../nbs/10_data/74_words.ipynb #fee966a9
 def read_word_list(
@@ -70,7 +70,7 @@ def jieba_tokenizer():
 
 # %% ../../nbs/10_data/74_words.ipynb #ced76232
 segmenters = ('core', 'jieba', 'list')
-_han = re.compile('[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+')
+_han = re.compile(f'[{han}]+')
 
 @dataclass(frozen=True)
 class Segmenter:
