@@ -4562,6 +4562,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._tables': ('opinions.html#_tables', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions._without': ('opinions.html#_without', 'enterprise_lm/opinions.py'),
+                                        'enterprise_lm.opinions.carry_labels': ('opinions.html#carry_labels', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions.edits_about': ('opinions.html#edits_about', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions.edits_of': ('opinions.html#edits_of', 'enterprise_lm/opinions.py'),
                                         'enterprise_lm.opinions.edits_without': ( 'opinions.html#edits_without',
