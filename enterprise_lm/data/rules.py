@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from fastcore.basics import patch
 from ..core.errors import UserError, unknown
-from ..core.text import script, words
+from ..core.text import han, script, words
 
 # %% ../../nbs/10_data/35_rules.ipynb #bffcec42
 characters_per_word = 1.7  # Han or kana characters that make up a word
-_asian = re.compile('[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]')
+_asian = re.compile(f'[\u3040-\u30ff{han}]')
 _latin = re.compile('[A-Za-z\xc0-\u052f]')
 
 class Facts:
