@@ -1157,6 +1157,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                      'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._tally': ( '10_data/concept_library.html#_tally',
                                                                                                    'enterprise_lm/data/concept_library.py'),
+                                                    'enterprise_lm.data.concept_library._tells_nobody': ( '10_data/concept_library.html#_tells_nobody',
+                                                                                                          'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._told': ( '10_data/concept_library.html#_told',
                                                                                                   'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._union': ( '10_data/concept_library.html#_union',

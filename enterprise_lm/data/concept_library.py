@@ -24,6 +24,7 @@ from .concept_versions import concepts_of, find_library, journal_of, json_lines,
 from .concept_versions import newest_version, open_library, parts_of, save_library
 from .concepts import Concept, Library, to_dict
 from .databases import database_name, is_sql, split_source
+from .privacy import redact
 from .skos import read_turtle, to_turtle
 
 _all_ = ['find_library', 'open_library', 'save_library']  # those of concept_versions
@@ -69,12 +70,20 @@ def _part_name(source)->str:
     return re.sub(r'[^\w.-]+', '-', str(named)).strip('-.') or 'corpus'
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #fc866755
+_quoting = re.compile('[\'"`$]|--|/[*]')
+
+def _tells_nobody(source:str)->bool:
+    "Whether the address and the query of a database may be written down."
+    url, query = split_source(source)
+    return not re.search('[@?]', url) and not _quoting.search(query) and redact(query) == query
+
+# %% ../../nbs/10_data/89_concept_library.ipynb #b7ee20d9
 def _origin(source, root:Path)->dict:
     "Where a part comes from: the digest and side of a corpus, or a place; {} when it cannot be read again."
     if (corpus := _corpus(source)):
         return dict(corpus=corpus.digest, side=source.partition('#')[2] if isinstance(source, str) else '')
     if not isinstance(source, str | Path): return {}
-    if is_sql(source): return {} if '@' in split_source(source)[0] else dict(place=source)
+    if is_sql(source): return dict(place=source) if _tells_nobody(source) else {}
     if '://' in str(source): return dict(place=str(source))
     path = Path(source).expanduser().absolute()
     return dict(place=str(path.relative_to(root) if path.is_relative_to(root) else path))
