@@ -15,10 +15,10 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import Artifact, find
 from ..core.errors import UserError
-from ..core.text import script
+from ..core.text import han, script
 
 # %% ../../nbs/10_data/34_languages.ipynb #53a036d2
-_runs = dict(Han='\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff',
+_runs = dict(Han=han,
              Kana='\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff',
              Hangul='\u1100-\u11ff\u3131-\u318e\uac00-\ud7af',
              Latin='A-Za-z\xaa\xba\xc0-\xd6\xd8-\xf6\xf8-\u024f\u1e00-\u1eff', Cyrillic='\u0400-\u052f',
@@ -49,9 +49,9 @@ def chinese_script(
 # %% ../../nbs/10_data/34_languages.ipynb #95e7f488
 _chinese = frozenset('我你您她吗呢吧们这很没么哪')  # in every Chinese conversation, hardly ever in Japanese
 
-def _only(han:list[str], name:str)->int:
+def _only(characters:list[str], name:str)->int:
     "How many characters only the set `name` has."
-    return sum(_sets(c) == {name} for c in han)
+    return sum(_sets(c) == {name} for c in characters)
 
 def _of_asian(letters:dict)->tuple[str, float]:
     "Language and confidence by the Han, kana and hangul of a text."
