@@ -67,12 +67,10 @@ def texts_of_others(
                 yield from batch.filter(others)['text'].to_pylist()
 
 # %% ../nbs/95_evidence.ipynb #874b5417
-_start = 60   # characters of a text that are looked for
-
 def _tree(words)->re.Pattern:
     "A pattern of strings, or of byte strings, that finds the longest of them at a place."
     words = list(words)
-    if not any(isinstance(w, bytes) for w in words): return re.compile(alternatives(words) or '(?!)')
+    if isinstance(words[0], str): return re.compile(alternatives(words))
     return re.compile(alternatives(w.decode('latin-1') for w in words).encode('latin-1'))
 
 def word_finder(
@@ -80,7 +78,8 @@ def word_finder(
 )->Callable: # from a text, or bytes, to an iterator of the words in it
     "Return a function that finds which of `words` stand in a text, also where one stands in another."
     words, lengths = set(filter(None, words)), {}
-    for word in words: lengths.setdefault(word[:_start], set()).add(len(word))
+    if not words: return lambda text: iter(())
+    for word in words: lengths.setdefault(word[:telling_length], set()).add(len(word))
     for head, found in lengths.items(): found |= {n for n in range(len(head)) if head[:n] in words}
     pattern = _tree(lengths)
     def find(text)->Iterator:
@@ -98,6 +97,8 @@ def _parts(text:str)->set:
     return whole | {piece[:telling_length] for piece in whole}
 
 # %% ../nbs/95_evidence.ipynb #227481f1
+_start = 60   # characters of a text that are looked for
+
 def own_words(
     texts,  # of a person's rows
     others, # texts that others wrote
@@ -240,8 +241,8 @@ def evidence_in(
 # %% ../nbs/95_evidence.ipynb #145126d6
 _escape = re.compile(rb'[\\"](?:(?<=\\)\\*(?:(u[0-9a-fA-F]{4}(?:\\+u[0-9a-fA-F]{4})*)|x([0-9a-fA-F]{2})|[bfnrt/\'])'
                      rb'|[\\"]*"|(?<=\\)\\*)')   # begins with a class, or it would be tried at every byte
-_cut = re.compile(rb'\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?$')   # the beginning of one, where a text was cut
-_signs = dict(zip((b'b', b'f', b'n', b'r', b't'), (b'\b', b'\f', b'\n', b'\r', b'\t')))
+_cut = re.compile(rb'\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)\Z')   # the beginning of one, where a text was cut
+_signs = dict(zip((b'b', b'f', b'n', b'r', b't', b'\\'), (b'\b', b'\f', b'\n', b'\r', b'\t', b'')))
 
 def _plain(at:re.Match)->bytes:
     "What an escape stands for."
@@ -271,7 +272,8 @@ def search_bytes(
     skip=(),          # names of files and folders right below it that are left out
 )->tuple[list[str], int]: # files that hold one, bytes searched
     "Return which files below `folder` hold any of `needles`, escaped or not."
-    needles = {*needles, *(_cut.sub(b'', unescaped(n)) for n in needles)}
+    plain = {n: unescaped(_cut.sub(b'', n)) for n in needles}
+    needles = {*plain, *(p for n, p in plain.items() if len(p) >= min(len(n), 12))}
     find, found, searched, overlap = word_finder(needles), [], 0, 8 * max(map(len, needles), default=0)
     files = sorted(p for p in Path(folder).rglob('*') if p.is_file() and p.stat().st_size)
     for path in track(files, 'search every byte', unit='files'):
