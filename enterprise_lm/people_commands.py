@@ -269,9 +269,10 @@ def subject(
     json_:Json=False,
 ):
     "List every data set, model, answer and vote that holds a person; plan and carry out the erasure."
-    from enterprise_lm.subjects import find_subject, plan_erasure
+    from enterprise_lm.subjects import check_workspace, find_subject, plan_erasure
     if force and not erase: raise UserError("force=True is for an erasure: give erase=True too")
     if plan: _check_plan(plan)
+    check_workspace()
     def tell(made):
         if plan: plan.write_text(json.dumps(made, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
         if erase and not json_: _tell(made)
