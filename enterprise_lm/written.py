@@ -39,7 +39,7 @@ def _input_name(source)->str:
     try:
         if is_sql(source): return database_name(source.partition('#')[0])
     except UserError: return 'database'   # its environment variable, or its file, has gone since it was read
-    if '://' in source: return re.split('[?#]', re.sub('://.*@', '://', source, flags=re.DOTALL))[0]
+    if '://' in source: return f"{source.partition('://')[0]}://" if '@' in source else re.split('[?#]', source)[0]
     return str(Path(source).expanduser().resolve()) if source_files(source) else source
 
 # %% ../nbs/95_written.ipynb #0eab2207
