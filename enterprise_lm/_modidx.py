@@ -2922,6 +2922,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read.FileRows.file': ( '10_data/read.html#filerows.file',
                                                                                     'enterprise_lm/data/read.py'),
+                                         'enterprise_lm.data.read.FileRows.records': ( '10_data/read.html#filerows.records',
+                                                                                       'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read.Reading': ('10_data/read.html#reading', 'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read._Ids': ('10_data/read.html#_ids', 'enterprise_lm/data/read.py'),
                                          'enterprise_lm.data.read._Ids.__call__': ( '10_data/read.html#_ids.__call__',

@@ -7,7 +7,7 @@ __all__ = ['row_columns', 'longest_text', 'odd_ids', 'find_columns', 'text_probl
            'Reading', 'read_rows', 'read']
 
 # %% ../../nbs/10_data/30_read.ipynb #12de60a0
-import hashlib, json
+import hashlib, json, re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -48,6 +48,7 @@ def find_columns(
     label:str='',   # the column of labels, likewise
     group:str='',   # the column of what must stay together in a split, likewise
     where:str='',   # the file, for the error
+    instead:str='', # the column that stands for the text in a table without one, in lower case
 )->dict[str, str]: # our name: the file's name
     "Return which column is which; raises `UserError` that lists the columns when the text or a named one is not there."
     found = _named(names, dict(text=text, label=label, group=group), where)
@@ -55,7 +56,7 @@ def find_columns(
     for ours, usual in _usual.items():
         known = next((lower[u] for u in usual.split() if u in lower and lower[u] not in found.values()), None)
         if ours not in found and known is not None: found[ours] = known
-    if 'text' not in found and len(names) == 1: found['text'] = list(names)[0]
+    if 'text' not in found and (instead in lower or len(names) == 1): found['text'] = lower.get(instead, names[0])
     if 'text' not in found:
         raise UserError(f"{where} has no text column among {_listed(names)}: say text= which it is, or "
                         f"columns='text,label' when the first row is data already")
@@ -100,9 +101,12 @@ def _label_text(value, names:list|None)->tuple[str|None, str]:
     return names[int(value)], ''
 
 # %% ../../nbs/10_data/30_read.ipynb #f584972d
+_since_1970 = re.compile(r'([0-9]{10}|[0-9]{13})(\.[0-9]+)?')
+
 def _time_text(value)->str:
     "`value` in ISO 8601 where it can be understood; a number beyond 1e11 is in milliseconds."
     if isinstance(value, date): return value.isoformat()
+    if isinstance(value, str) and _since_1970.fullmatch(value.strip()): value = float(value)
     if isinstance(value, int | float):
         return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, timezone.utc).isoformat()
     from email.utils import parsedate_to_datetime
@@ -129,8 +133,8 @@ def _row(record:Record, which:dict, names:list|None, mark:Callable)->tuple[dict,
     reason = record.reason or text_problem(values.get('text'))
     if values.get('subject') is not None and not is_blank(str(values['subject'])):
         values['subject'] = mark(_plain('subject', values['subject']))
-    if reason: return values, reason
-    values['label'], reason = _label_text(values.get('label'), names)
+    values['label'], problem = _label_text(values.get('label'), names)
+    reason = reason or problem
     for name in which:
         if name in ('text', 'label') or (value := values[name]) is None: continue
         value = _plain(name, value)
@@ -179,11 +183,11 @@ def _broken(error:Exception):
     raise error
     yield
 
-def _which(stream, text:str, label:str, group:str, file:str)->tuple[dict, Iterable]:
+def _which(stream, text:str, label:str, group:str, file:str, instead:str='')->tuple[dict, Iterable]:
     "Which column is which, by the first hundred records, and the stream with those records in it."
     head, stream = _head(iter(stream))
     names = list(dict.fromkeys(n for record in head if not record.reason for n in record.values))
-    which = find_columns(names, text, label, group, file) if names else {}
+    which = find_columns(names, text, label, group, file, instead) if names else {}
     if not label and any(isinstance(record.values.get(which.get('label')), list | dict) for record in head):
         which.pop('label')
     return which, chain(head, stream)
@@ -204,6 +208,7 @@ class FileRows:
     blank:int = 0                     # blank lines so far
     whole:bool = True                 # a file that cannot be read is an error; else a row with the reason
     unread:str = ''                   # that reason, where there is one
+    found:dict = field(default_factory=dict) # which column is which, once reading began
 
     @property
     def file(self)->str: return self.opened.name
@@ -216,13 +221,17 @@ class FileRows:
             self.unread = str(error).removeprefix(self.file).lstrip(' ,:')
             yield dict(source=self.file, values=''), self.unread
 
-    def _rows(self)->Iterator[tuple[dict, str]]:
-        which, stream = _which(self.opened.records, file=self.file, **self.which)
+    def records(self, instead:str='')->Iterator[tuple[Record, dict, str]]:
+        "Yield each record, its values by our names of columns, and why `prepare` could not use them; '' when it can."
+        self.found, stream = _which(self.opened.records, file=self.file, instead=instead, **self.which)
         for record in stream:
-            if record.reason == blank: self.blank += 1; continue
-            values, reason = _row(record, which, self.names, self.mark)
+            if record.reason == blank: self.blank += 1
+            else: yield record, *_row(record, self.found, self.names, self.mark)
+
+    def _rows(self)->Iterator[tuple[dict, str]]:
+        for record, values, reason in self.records():
             source = f'{self.file}:{record.row}'
-            if reason: yield dict(source=source, values=record.raw or _as_given(record, which, values)), reason
+            if reason: yield dict(source=source, values=record.raw or _as_given(record, self.found, values)), reason
             else: values['source'] = source; yield values, ''
 
 # %% ../../nbs/10_data/30_read.ipynb #270f9358
