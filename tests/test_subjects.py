@@ -1,5 +1,5 @@
 """A person is found in everything that was made of her letters and in what she said, and erased from all of it."""
-import json, shutil
+import json, os, shutil, time
 from functools import partial
 from pathlib import Path
 
@@ -8,10 +8,12 @@ from hypothesis import given, settings, strategies as st
 
 from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
+from enterprise_lm.core.store import engine
 from enterprise_lm.data.concept_library import build_library, open_library
 from enterprise_lm.data.convert import convert
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.dedupe import dedupe_file
+from enterprise_lm.data.label_export import corpus_key
 from enterprise_lm.data.labels import list_labels, store_label
 from enterprise_lm.data.profiles import build_profiles, profile_without, read_profiles
 from enterprise_lm.data.leave_out import leave_out
@@ -24,7 +26,7 @@ from enterprise_lm.pipelines.runner import run_pipeline
 from enterprise_lm.release.registry import get_aliases, resolve
 from enterprise_lm.review.ballots import cast_vote, list_votes
 from enterprise_lm.subjects import erase, erasure_plan, find_subject, plan_erasure, search_bytes, tell_plan
-from enterprise_lm.written import note_written, written_files
+from enterprise_lm.written import _copy_lines, _input_name, note_written, rows_asked, written_files
 
 root = Path(__file__).resolve().parents[1]
 pipeline = '''name: tickets
@@ -430,3 +432,88 @@ def test_a_chinese_name_may_be_set_apart(name, gaps, other_gaps):
     def spaced(gaps): return ''.join(c + g for c, g in zip(name, gaps + ['', ''])).strip()
     assert name_pattern([spaced(other_gaps)]).search(f'收件人{spaced(gaps)}先生')
     assert not name_pattern([name]).search(name[:-1] + 'x' + name[-1])
+
+
+def test_a_label_about_the_same_id_of_another_corpus_stays(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    made = {name: prepare([dict(id=str(n), text=f'row {n} is about {name} number {n} and what it does in the night', customer_id=f'{name}{n}') for n in range(9)], name=name)
+            for name in ('lamps', 'doors')}
+    for name, corpus in made.items(): store_label('7', corpus_key(corpus), 'task', 'a', 'Bob', settings=here)
+    store_label('7', 'lamps@gone', 'task', 'a', 'Bob', settings=here); store_label('7', 'doors@gone', 'task', 'a', 'Bob', settings=here)
+    for text in ('row 7 is about lamps number 7 and what it does in the night', 'row 7 is about doors number 7 and what it does in the night'):
+        cast_vote('other', 'a' * 64, 'b' * 64, 'left', 'Bob', '7', text, settings=here)
+    done = erase('lamps7', None, here).json('erasure.json')
+    assert done['complete'] and (done['removed']['labels'], done['removed']['votes']) == (2, 1)
+    assert {l['corpus'].partition('@')[0] for l in list_labels(settings=here)} == {'doors'} and 'doors' in list_votes('other', here)[0]['text']
+
+
+def test_answers_are_told_by_row_only_while_their_input_is_the_same(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    def ask(ids): (here.root/'in.csv').write_text('text,customer_id\n' + ''.join(f'question number {i} of somebody,{i}\n' for i in ids))
+    answers = here.root/'out.csv'
+    def answer(): answers.write_text('row,id,text,label\n' + ''.join(f'{n},,x{n},a\n' for n in (2, 3, 4))); note_written(dict(output='out.csv'), 'predict', 'in.csv', here)
+    ask(['c1', 'her-1', 'c3']); answer()
+    assert [h.action for h in find_subject('her-1', here).holdings] == ['write it again without these rows']
+    ask(['new', 'c1', 'her-1', 'c3'])
+    before = answers.read_bytes()
+    done = erase('her-1', None, here).json('erasure.json')
+    assert answers.read_bytes() == before and not done['complete'] and done['still_there'] == ['out.csv']
+    assert [h.action for h in find_subject('her-1', here).holdings] == ['its input changed since: take her out by hand']
+    answers.write_text('row,id,text,label\n2,,x2,a\n4,,x4,a\n'); os.utime(answers, (time.time() + 5,) * 2)
+    assert erase('her-1', None, here).json('erasure.json')['complete'], 'somebody took her out by hand'
+    answer()
+    with engine(here).begin() as connection: connection.exec_driver_sql('UPDATE files SET sha256 = substr(sha256, 1, 64)')   # of an earlier version
+    assert [h.action for h in find_subject('c3', here).holdings] == ['its input changed since: take her out by hand']
+
+
+def test_files_lose_nobody_else(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    odd = [dict(text='half \ud800 of a text that is long enough to tell', customer_id='c3'), dict(text='nul \0', customer_id='her-1'), dict(text='fine', customer_id='c2')]
+    (here.root/'in.jsonl').write_text('\n'.join(map(json.dumps, odd)) + '\n{"text": broken}\n')
+    note_written(convert('in.jsonl', 'out.jsonl'), 'convert', 'in.jsonl', here)
+    rejected = here.root/'out.jsonl.rejected.jsonl'
+    rejected.chmod(0o600)
+    lines = rejected.read_bytes().splitlines(keepends=True)
+    done = erase('her-1', None, here).json('erasure.json')
+    assert done['complete'] and rejected.read_bytes() == lines[0] + lines[2] and rejected.stat().st_mode & 0o777 == 0o600
+    table = here.root/'out.json'
+    table.write_text(json.dumps([dict(text='fine', customer_id='her-2'), odd[0]]))
+    note_written(dict(output='out.json'), 'convert', 'in.jsonl', here)
+    done = erase('her-2', None, here).json('erasure.json')
+    assert not done['complete'] and done['still_there'] == ['out.json'] and len(json.loads(table.read_text())) == 2, 'her row alone cannot be taken out'
+    assert not find_subject('her-1', here).holdings
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=30).map(lambda b: b.replace(b'\n', b'')), st.dictionaries(st.sampled_from(['who', 'text']), st.text(), max_size=2).map(lambda d: json.dumps(d).encode()))))
+def test_lines_that_stay_are_copied_as_they_are(tmp_path_factory, lines):
+    path = tmp_path_factory.mktemp('lines')/'some.jsonl'
+    hers = b'{"who": "her-1", "text": "x"}'
+    path.write_bytes(b'\n'.join(x for line in lines for x in (line, hers)))
+    _copy_lines(path, path.with_name('kept'), lambda values: values.get('who') == 'her-1')
+    assert path.with_name('kept').read_bytes() == b''.join(line + b'\n' for line in lines)
+
+
+odd_signs = st.text(st.sampled_from('a1@/?:;=&%.[]'), max_size=5)
+
+@settings(max_examples=200, deadline=None)
+@given(odd_signs, odd_signs, st.sampled_from(['postgresql://ann:{}@host/shop#SELECT 1', 'mssql+pyodbc:///?odbc_connect=PWD={}', 'postgresql:///shop?password={}#SELECT 1',
+                                              'https://ann:{}@host/x.csv', 'https://host/x.csv?token={}', 'hub://shop/tickets?token={}', 'env:NO_SUCH#SELECT {}']))
+def test_an_input_is_noted_without_secrets(before, after, address):
+    assert 'secret' not in _input_name(address.format(f'{before}secret{after}'))
+
+
+def test_rows_of_folders_and_patterns_that_commands_read(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    for n in (1, 2): (here.root/'in').mkdir(exist_ok=True); write_rows(here.root/'in'/f'{n}.jsonl', [dict(text=f'letter {n}', customer_id='her-1'), dict(text=f'note {n}', customer_id='c2')])
+    (here.root/'out.csv').write_text('text\nx\n')
+    for source in ('in', 'in/*.jsonl'):
+        note_written(dict(output='out.csv'), 'convert', source, here)
+        monkeypatch.chdir(tmp_path)
+        found = [[values['text'] for *_, values in rows_asked(subject_key('her-1', here), here, others)] for others in (False, True)]
+        assert found == [['letter 1', 'letter 2'], ['note 1', 'note 2']], source
+        monkeypatch.chdir(here.root)
