@@ -173,16 +173,16 @@ def row_of_erased(
     return judge if gone else None
 
 # %% ../../nbs/10_data/11_sources.ipynb #ebeda3aa
-def _without_erased(opened:Opened, settings)->Opened:
+def _without_erased(opened:Opened, of_erased:Callable)->Opened:
     "`opened` without the rows of persons who were erased; notes how many those were once all were read."
-    of_erased, records = row_of_erased(settings), opened.records
+    records = opened.records
     def kept():
         left_out = 0
         for record in records:
             if of_erased(record.values): left_out += 1
             else: yield record
         if left_out: opened.notes.append(f'{left_out} row{"s" * (left_out > 1)} of persons who were erased left out')
-    if of_erased: opened.records = kept()
+    opened.records = kept()
     return opened
 
 # %% ../../nbs/10_data/11_sources.ipynb #7cfc64dc
@@ -225,7 +225,8 @@ def open_sources(
 
     An address is sample://…, hub://…, docstrings://… or 'sqlite:///…#SELECT …'."""
     opened = _open(source, query, format=format, encoding=encoding, columns=columns, unit=unit)
-    return opened if everybody else [_without_erased(o, settings) for o in opened]
+    of_erased = None if everybody else row_of_erased(settings)   # the list is read once, not for each of many files
+    return [_without_erased(o, of_erased) for o in opened] if of_erased else opened
 
 # %% ../../nbs/10_data/11_sources.ipynb #0ccf849b
 def source_files(
