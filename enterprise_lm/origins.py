@@ -7,6 +7,7 @@ __all__ = ['descendants', 'StepRecord', 'step_records', 'sources_of_rows', 'rows
 
 # %% ../nbs/95_origins.ipynb #a4620647
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,13 +28,14 @@ def descendants(
 )->dict[str, str]: # {digest: which of them it was made from}
     "Return what descends from one of `holding`, those themselves included."
     parents = {a.digest: [p['digest'] for p in a.parents] for a in artifacts} | (inputs or {})
-    found = dict(holding)
-    def origin(digest:str)->str:
-        if digest not in found:
-            found[digest] = ''   # while it is looked for: manifests that were tampered with may make circles
-            found[digest] = next(filter(None, map(origin, parents.get(digest, ()))), '')
-        return found[digest]
-    return {d: words for d in parents if (words := origin(d))}
+    children, found, queue = defaultdict(list), dict(holding), list(holding)
+    for digest, made_from in parents.items():
+        for parent in made_from: children[parent].append(digest)
+    for digest in queue:   # from those that hold her on; it grows while it is read, and each is met once
+        fresh = [child for child in children[digest] if child not in found]
+        found |= dict.fromkeys(fresh, found[digest])
+        queue += fresh
+    return {d: found[d] for d in parents if d in found}
 
 # %% ../nbs/95_origins.ipynb #8545f15f
 def _given(record:dict)->Iterator[tuple]:
