@@ -56,7 +56,8 @@ def find_columns(
     for ours, usual in _usual.items():
         known = next((lower[u] for u in usual.split() if u in lower and lower[u] not in found.values()), None)
         if ours not in found and known is not None: found[ours] = known
-    if 'text' not in found and (instead in lower or len(names) == 1): found['text'] = lower.get(instead, names[0])
+    if 'text' not in found and instead and instead in lower: found['text'] = lower[instead]
+    if 'text' not in found and len(names) == 1: found['text'] = list(names)[0]
     if 'text' not in found:
         raise UserError(f"{where} has no text column among {_listed(names)}: say text= which it is, or "
                         f"columns='text,label' when the first row is data already")
