@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['canonical', 'data_digest', 'file_digest', 'path_digest', 'environment', 'check_folder', 'Artifact', 'load', 'Draft',
-           'draft', 'find', 'list_artifacts']
+           'draft', 'find', 'artifact_names', 'list_artifacts']
 
 # %% ../../nbs/00_core/30_artifact.ipynb #535f0d7b
 import hashlib, json, os, platform, shutil, sys, tempfile, time
@@ -253,15 +253,30 @@ def find(
     return found[0] if len(found) == 1 else None
 
 # %% ../../nbs/00_core/30_artifact.ipynb #855c6346
+def _folders(kind:str, root)->list[Path]:
+    root = Path(root or get_settings().folder('artifacts'))
+    return [p.parent for p in sorted(root.glob(f'{kind}/[!.]*/manifest.json'))]
+
+def _name_of(folder:Path)->str: return folder.name[:-13]  # name-digest, 12 digits of it
+
+def artifact_names(
+    kind:str='*', # the kind wanted, or '*' for all
+    root=None,    # folder of artifacts; the workspace's when None
+)->list[str]: # sorted
+    "Return what the artifacts below `root` are called, damaged ones too, and read none of them."
+    return sorted({_name_of(folder) for folder in _folders(kind, root)})
+
 def list_artifacts(
     kind:str='*', # the kind wanted, or '*' for all
     root=None,    # folder of artifacts; the workspace's when None
     damaged:list|None=None, # gets the error of each that cannot be read; without it the first is raised
+    name:str='',  # of those wanted, or the name of a folder; '' for all
 )->list[Artifact]: # newest first
-    "Return the artifacts below `root`, unverified; raises `UserError` for a damaged manifest."
-    root, found = Path(root or get_settings().folder('artifacts')), []
-    for path in sorted(root.glob(f'{kind}/[!.]*/manifest.json')):
-        try: found.append(load(path.parent, verify=False))
+    "Return the artifacts below `root`, unverified; raises `UserError` for a damaged manifest of one that is wanted."
+    found = []
+    for folder in _folders(kind, root):
+        if name not in ('', folder.name, _name_of(folder)): continue
+        try: found.append(load(folder, verify=False))
         except UserError as error:
             if damaged is None: raise
             damaged.append(error)
