@@ -5217,6 +5217,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'enterprise_lm.remaking._can_run': ('remaking.html#_can_run', 'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking._hers': ('remaking.html#_hers', 'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking._is_left': ('remaking.html#_is_left', 'enterprise_lm/remaking.py'),
+                                        'enterprise_lm.remaking._judge': ('remaking.html#_judge', 'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking._libraries': ('remaking.html#_libraries', 'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking._lost_parts': ('remaking.html#_lost_parts', 'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking._outputs': ('remaking.html#_outputs', 'enterprise_lm/remaking.py'),

@@ -47,9 +47,9 @@ def named_artifact(
     if re.fullmatch('[0-9a-f]{4,64}', text) and (found := find(text, root)): return found
     if not (said := _name.fullmatch(text)): return None
     kind, name, which = said.groups()
-    listed = list_artifacts(kind or '*', root)
+    listed = list_artifacts(kind or '*', root, name=name)
     number = count_versions(listed)
-    fitting = [a for a in listed if name in (a.name, a.path.name) and _is(a, which, number)]
+    fitting = [a for a in listed if _is(a, which, number)]
     kinds = sorted({a.kind for a in fitting})
     if which and len(which) < 4 and len(kinds) > 1:
         raise UserError(f"{text} may be a {' or a '.join(kinds)}: say {kinds[0]}/{text}, or the digest")
