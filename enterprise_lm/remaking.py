@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from .core.artifact import Artifact, find, load
 from .core.errors import UserError, WorkError
 from .data.concept_edits import read_edits
-from .data.concept_rebuild import origins_of, rebuild_library
+from .data.concept_rebuild import lost_parts, rebuild_library
 from .data.concept_versions import journal_of, json_lines, newest_version
 from .data.corpus import Corpus
 from .data.leave_out import leave_out
@@ -62,8 +62,11 @@ def _run_again(old, run:Callable, settings):
                     "mend that and call again; nothing was removed yet")
 
 # %% ../nbs/96_remaking.ipynb #8a39fe2a
+def _judge(subject:Subject, settings)->Callable:
+    return row_judge(subject.known, subject_marker(settings), text_marker(settings))
+
 def _hers(subject:Subject, settings)->Callable:
-    judge = row_judge(subject.known, subject_marker(settings), text_marker(settings))
+    judge = _judge(subject, settings)
     return lambda values: judge(values) == 'row'
 
 def _is_left(path, hers:Callable)->bool:
@@ -75,11 +78,13 @@ def _libraries(subject:Subject, by_run:dict)->list[str]:
     mine = (h for h in subject.holdings if h.kind == 'concepts' and h.digest not in by_run)
     return sorted({h.name.partition('@')[0] for h in mine})
 
-def _lost_parts(name:str, settings)->list[str]:
-    "The parts of a concept library that cannot be built again."
-    version = newest_version(name, settings.folder('artifacts'))
-    origins = origins_of(version, settings.folder('artifacts')) if version else {}
-    return [f'part {part} of concepts {name}' for part, how in origins.items() if not how and part != 'hand']
+def _lost_parts(subject:Subject, by_run:dict, settings)->list[str]:
+    "The parts of concept libraries that hold her and cannot be built without her."
+    root, hers = settings.folder('artifacts'), _hers(subject, settings)
+    instead = {h.digest: load(h.path, verify=False) if h.digest in by_run or _is_left(h.path, hers) else None
+               for h in subject.holdings if h.kind == 'corpus'}
+    return [f'part {part} of concepts {name}' for name in _libraries(subject, by_run)
+            for part in lost_parts(newest_version(name, root), instead, settings, _judge(subject, settings))]
 
 # %% ../nbs/96_remaking.ipynb #95fb48ba
 _not_artifacts = ('version', 'run', 'corpus', 'concepts', 'profile', 'erasure', 'erasure_plan')
@@ -92,8 +97,7 @@ def lost_by_erasure(
     by_run, hers = _outputs(r for runs in runs_to_repeat(subject, settings) for r in runs), _hers(subject, settings)
     alone = [h for h in subject.holdings if h.digest and h.digest not in by_run]
     lost = [h for h in alone if h.kind not in _not_artifacts or h.kind == 'corpus' and not _is_left(h.path, hers)]
-    parts = [part for name in _libraries(subject, by_run) for part in _lost_parts(name, settings)]
-    return [f'{h.kind} {h.name}' for h in lost] + parts
+    return [f'{h.kind} {h.name}' for h in lost] + _lost_parts(subject, by_run, settings)
 
 # %% ../nbs/96_remaking.ipynb #4c939f17
 @dataclass
@@ -153,7 +157,8 @@ def library(self:Remaking, name:str):
     edits += [e for e in read_edits(journal_of(name, self.settings)) if e.get('edit') not in known]
     concerned = {h.digest: None for h in self.subject.holdings if h.kind == 'corpus'}
     edits = edits_without(edits, self.subject.known, self.settings)
-    made, lost = rebuild_library(version, concerned | self.instead, edits, self.settings)
+    judge = _judge(self.subject, self.settings)
+    made, lost = rebuild_library(version, concerned | self.instead, edits, self.settings, judge)
     if made: self.note('concepts', version.digest, made.digest)
     self.lost += [f'part {part} of concepts {name}' for part in lost]
 
