@@ -51,13 +51,14 @@ def find_columns(
     instead:str='', # the column that stands for the text in a table without one, in lower case
 )->dict[str, str]: # our name: the file's name
     "Return which column is which; raises `UserError` that lists the columns when the text or a named one is not there."
-    found = _named(names, dict(text=text, label=label, group=group), where)
     lower = {str(n).strip().lower(): n for n in reversed(list(names))}
+    instead = lower.get(instead) if instead else None
+    if instead is not None: text, label, group = (name if name in names else '' for name in (text, label, group))
+    found = _named(names, dict(text=text, label=label, group=group), where)
     for ours, usual in _usual.items():
         known = next((lower[u] for u in usual.split() if u in lower and lower[u] not in found.values()), None)
         if ours not in found and known is not None: found[ours] = known
-    if 'text' not in found and instead and instead in lower: found['text'] = lower[instead]
-    if 'text' not in found and len(names) == 1: found['text'] = list(names)[0]
+    if 'text' not in found and (instead is not None or len(names) == 1): found['text'] = instead or list(names)[0]
     if 'text' not in found:
         raise UserError(f"{where} has no text column among {_listed(names)}: say text= which it is, or "
                         f"columns='text,label' when the first row is data already")
