@@ -8,7 +8,7 @@ __all__ = ['corpus_versions', 'find_corpus', 'refresh', 'changed_files', 'crosse
 # %% ../../nbs/10_data/72_refresh.ipynb #75bb7031
 import re
 from pathlib import Path
-from ..core.artifact import Artifact, find, list_artifacts, load
+from ..core.artifact import Artifact, artifact_names, find, list_artifacts, load
 from ..core.errors import UserError, unknown
 from ..core.versions import oldest_first
 from .corpus import Corpus, make_corpus, prepare
@@ -23,7 +23,7 @@ def corpus_versions(
     root=None, # folder of artifacts; None: the workspace's
 )->list[dict]: # version, digest, time, rows, previous; oldest first
     "Return the versions of a corpus."
-    found = oldest_first(a for a in list_artifacts('corpus', root) if a.name == name)
+    found = oldest_first(list_artifacts('corpus', root, name=name))
     before = [None] + [f'{name}@{a.short}' for a in found]
     def rows(corpus): return sum(split['rows'] for split in corpus.json('corpus.json')['splits'].values())
     return [dict(version=n, digest=a.digest, time=a.manifest['time'], rows=rows(a), previous=previous)
@@ -38,8 +38,7 @@ def find_corpus(
     if isinstance(which, Artifact) or (Path(str(which))/'manifest.json').is_file(): return load(which, 'corpus')
     name, _, version = str(which).partition('@')
     versions = corpus_versions(name, root)
-    if not versions:
-        raise unknown('corpus', name, dict.fromkeys(a.name for a in list_artifacts('corpus', root)), 'this workspace')
+    if not versions: raise unknown('corpus', name, artifact_names('corpus', root), 'this workspace')
     def fits(v): return str(v['version']) == version or len(version) > 3 and v['digest'].startswith(version)
     fitting = [v for v in versions if not version or fits(v)]
     if not fitting: raise unknown('version', str(which), [f"{name}@{v['version']}" for v in versions])
@@ -94,7 +93,7 @@ def names_corpus(
     if not isinstance(source, str | Path): return False
     if (Path(source)/'manifest.json').is_file(): return True
     if re.fullmatch(r'[^@/#\s]+@(\d+|[0-9a-f]{4,64})', str(source)): return True
-    return any(a.name == str(source) for a in list_artifacts('corpus', root))
+    return str(source) in artifact_names('corpus', root)
 
 # %% ../../nbs/10_data/72_refresh.ipynb #f6463a76
 def _corpus_of(source, root)->Artifact|None:
