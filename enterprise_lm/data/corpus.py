@@ -142,7 +142,7 @@ def _settle(shards:list, index:Index, tally:Tally, files:list, used:dict, prepar
 # %% ../../nbs/10_data/70_corpus.ipynb #4758ddca
 def _history(name:str, root:Path)->dict:
     "Which version of its name a corpus is, and which came before."
-    earlier = oldest_first(a for a in list_artifacts('corpus', root) if a.name == name)
+    earlier = oldest_first(list_artifacts('corpus', root, name=name))
     return dict(version=len(earlier) + 1, previous=f'{name}@{earlier[-1].short}' if earlier else None)
 
 # %% ../../nbs/10_data/70_corpus.ipynb #2359e044
