@@ -11,7 +11,7 @@ import json, shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from ..core.artifact import Artifact, canonical, draft, list_artifacts, load
+from ..core.artifact import Artifact, artifact_names, canonical, draft, list_artifacts, load
 from ..core.errors import unknown
 from ..core.settings import get_settings
 from ..core.versions import oldest_first
@@ -27,7 +27,7 @@ def library_versions(
     root=None, # folder of artifacts; the workspace's when None
 )->list[Artifact]: # version 1 first
     "Return the versions of a library, each after those it was made from."
-    return oldest_first(a for a in list_artifacts('concepts', root) if a.name == name)
+    return oldest_first(list_artifacts('concepts', root, name=name))
 
 def newest_version(
     name:str, # of a library
@@ -43,7 +43,7 @@ def _named(name:str, version:str, root)->Artifact:
     found = [a for n, a in numbered if version in ('', str(n)) or len(version) > 3 and a.digest.startswith(version)]
     if found: return found[-1]
     if numbered: raise unknown('version', f'{name}@{version}', [f'{name}@{n}' for n, _ in numbered])
-    raise unknown('concept library', name, sorted({a.name for a in list_artifacts('concepts', root)}))
+    raise unknown('concept library', name, artifact_names('concepts', root))
 
 def find_library(
     name:str,   # 'shop', 'shop@2', 'shop@digest' or an artifact's folder
