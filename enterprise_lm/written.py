@@ -170,10 +170,10 @@ def _searched(known:Known, settings)->Iterator[tuple]:
     asked = _numbers_asked(files, known.mark, settings)
     for file in track(files, 'search files that commands wrote', unit='files'):
         if file.path.suffix[1:].lower() not in formats: continue
-        hers = _judge_of(file, judge, asked)
-        count = evidence_in_file(file.path, hers, settings)
+        judge_here = _judge_of(file, judge, asked)
+        count = evidence_in_file(file.path, judge_here, settings)
         count += Counter(unsure=_unsure(file, asked, known.mark, settings))
-        if count: yield file, hers, count
+        if count: yield file, judge_here, count
 
 def files_holding(
     known:Known,   # of a person
@@ -189,17 +189,17 @@ def _values(line:bytes)->dict:
     except (ValueError, RecursionError): found = None
     return found if isinstance(found, dict) else dict(text=line.decode('utf-8', 'replace'))
 
-def _copy_lines(path:Path, draft:Path, judge):
-    "Copy the lines of a file, but for those that `judge` calls a person's."
+def _copy_lines(path:Path, draft:Path, hers):
+    "Copy the lines of a file, but for a person's."
     with open(path, 'rb') as lines, open(draft, 'wb') as kept:
-        kept.writelines(line for line in lines if not judge(_values(line)))
+        kept.writelines(line for line in lines if not hers(_values(line)))
 
 # %% ../nbs/95_written.ipynb #1c976eb2
-def _copy_rows(path:Path, draft:Path, judge, settings):
+def _copy_rows(path:Path, draft:Path, hers, settings):
     "Write the rows of a file, but for a person's; raises `WorkError` where one of the others could not be written."
     found = (r for opened in open_sources(path, settings=settings, everybody=True) for r in opened.records)
     rows = (r.values or dict(text=r.raw) for r in found if r.values or r.raw)
-    kept, kind = [values for values in rows if not judge(values)], draft.suffix[1:]
+    kept, kind = [values for values in rows if not hers(values)], draft.suffix[1:]
     if not kept: draft.write_bytes(b''); return
     told = convert(kept, draft, to=dict(tab='tsv').get(kind, kind))
     if lost := told['rejected'] + told['blank']:
@@ -209,10 +209,11 @@ def _copy_rows(path:Path, draft:Path, judge, settings):
 # %% ../nbs/95_written.ipynb #06bd19f8
 def _rewrite(file:WrittenFile, judge, settings):
     "Write a file again without the rows that `judge` calls a person's."
+    def hers(values)->bool: return judge(values) == 'row'
     with tempfile.TemporaryDirectory(prefix=f'.{file.path.name}-', dir=file.path.parent) as folder:
         draft = Path(folder)/f'kept{file.path.suffix.lower()}'
-        if draft.suffix in ('.jsonl', '.ndjson'): _copy_lines(file.path, draft, judge)
-        else: _copy_rows(file.path, draft, judge, settings)
+        if draft.suffix in ('.jsonl', '.ndjson'): _copy_lines(file.path, draft, hers)
+        else: _copy_rows(file.path, draft, hers, settings)
         shutil.copymode(file.path, draft)
         draft.replace(file.path)
     _note([file.path], file.command, file.input, settings, file.read)
@@ -224,9 +225,9 @@ def take_out_of_files(
 )->Counter: # 'predictions' and 'file': that were written again
     "Write the files that commands wrote, and nobody changed since, again without a person's rows."
     settings, done = settings or get_settings(), Counter()
-    for file, hers, count in list(_searched(known, settings)):
-        if not file.unchanged or not count['row'] + count['name']: continue
-        try: _rewrite(file, hers, settings)
+    for file, judge, count in list(_searched(known, settings)):
+        if not (file.unchanged and count['row']): continue
+        try: _rewrite(file, judge, settings)
         except (UserError, WorkError, OSError): continue   # it is still on the list, and so in the certificate
         done['predictions' if file.command == 'predict' else 'file'] += 1
     return done
