@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from ..core.artifact import list_artifacts, load
+from ..core.artifact import artifact_names, load
 from ..core.errors import UserError, nearest
 from .concept_tables import read_csv
 from .concept_versions import open_library, pinned_library
@@ -194,7 +194,7 @@ def find_synonyms(
     root=None, # folder of artifacts; the workspace's when None
 )->Synonyms: # candidates of each word
     "Return the synonyms that somebody named; raises `UserError` when neither a library nor a file is called so."
-    names, path = sorted({a.name for a in list_artifacts('concepts', root)}), Path(str(name)).expanduser()
+    names, path = artifact_names('concepts', root), Path(str(name)).expanduser()
     version = load(path, 'concepts') if (path/'manifest.json').is_file() else None
     if '/' not in str(name) and str(name).partition('@')[0] in names: version = pinned_library(str(name), root)
     if version:
