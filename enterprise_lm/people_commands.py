@@ -14,7 +14,7 @@ from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
 from .core.errors import UserError
-from .data_commands import Columns, CorpusName, Encoding, Format, Text, named_corpus
+from .data_commands import Columns, CorpusName, Encoding, Format, Label, Text, named_corpus
 from .file_commands import named_input
 
 # %% ../nbs/98_people_commands.ipynb #45f33d5f
@@ -221,11 +221,11 @@ def profile(
                                                help='Corpora, or whatever `elm prepare` reads; '
                                                     'logs of interactions too.')],
     output:Annotated[str, typer.Option('--output', '-o', help='Name of the profile.')],
-    encoding:Encoding='auto', json_:Json=False,
+    text:Text='', label:Label='', columns:Columns='', format:Format='', encoding:Encoding='auto', json_:Json=False,
 ):
-    "Count what is known of each person who agreed: texts, labels, languages, times and interactions."
+    "Count what is known of each person who agreed (or, while [data] consent is empty, who did not refuse)."
     from enterprise_lm.data.profiles import build_profiles
-    made = build_profiles([named_input(s) for s in source], output, encoding)
+    made = build_profiles([named_input(s) for s in source], output, encoding, text, label, columns or None, format)
     return dict(name=made.name, digest=made.digest, path=str(made.path)) | made.json('profile.json'), _show_profile
 
 # %% ../nbs/98_people_commands.ipynb #09dfc97e
