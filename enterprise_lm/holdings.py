@@ -223,8 +223,9 @@ def _said(known:Known, artifacts, settings)->Iterator[Holding]:
 
 # %% ../nbs/96_holdings.ipynb #799037e0
 def _todo(file, count)->str:
-    "What must be done about a file that a command wrote."
+    "What must be done about a file that a command wrote; '' where its rows only name her."
     if count['unsure']: return 'its input changed since: take her out by hand'
+    if not count['row']: return ''
     return 'write it again without these rows' if file.unchanged else 'changed since: take her out by hand'
 
 def _written(known:Known, settings)->Iterator[Holding]:
