@@ -1,5 +1,5 @@
 """A person's words are found wherever they stand and however they were escaped, and are never taken for another's."""
-import csv, io, json, tempfile
+import csv, io, json, os, tempfile, threading
 from pathlib import Path
 
 from hypothesis import example, given, settings, strategies as st
@@ -57,3 +57,26 @@ def test_no_row_of_another_is_hers(texts, others, cut):
     assert not any(judge(dict(text=text, user_id='another')) for text in texts + others)
     assert all(judge(dict(text=text, user_id='her')) == 'row' for text in texts)
     assert all(judge(dict(text=word)) == 'row' for word in words)
+
+
+def test_a_name_alone_in_a_cell_proves_nothing():
+    known = Known(subject_key('Mia'), frozenset({'Mia', '100007', 'mia@shop.example'}))
+    judge = row_judge(known, subject_marker(), lambda text: 't-')
+    assert judge(dict(text='…', label='Mia', customer_id='c1')) == judge(dict(id='100007', customer_id='100012')) == ''
+    assert judge(dict(text='…', label='Mia')) == judge(dict(id=100007)) == judge(dict(text='ask mia@shop.example')) == 'name'
+    assert judge(dict(email='Mia@shop.example')) == judge(dict(customer_id='MIA')) == 'row' and not judge(dict(email='mia@shop.example', user_id='c1'))
+
+
+def test_what_goes_or_is_closed_while_it_is_searched(tmp_path):
+    for n in range(60): (tmp_path/f'{n}').write_text('x')
+    os.mkfifo(tmp_path/'pipe'); (tmp_path/'lost').symlink_to(tmp_path/'nowhere')
+    stop = threading.Event()
+    def churn():
+        while not stop.is_set():
+            for n in range(9): (tmp_path/f'wal{n}').write_text('' if n % 2 else 'y')
+            for n in range(9): (tmp_path/f'wal{n}').unlink()
+    writer = threading.Thread(target=churn)
+    writer.start()
+    try: assert all(search_bytes(tmp_path, [b'her words'])[0] == [] for _ in range(30))
+    finally: stop.set(); writer.join()
+    assert search_bytes(tmp_path, []) == ([], 60) and search_bytes(tmp_path/'nowhere', [b'x']) == ([], 0)
