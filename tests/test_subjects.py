@@ -10,6 +10,7 @@ from enterprise_lm.core.artifact import draft, list_artifacts
 from enterprise_lm.core.settings import get_settings
 from enterprise_lm.core.store import engine
 from enterprise_lm.data.concept_library import build_library, open_library
+from enterprise_lm.data.concept_versions import parts_of
 from enterprise_lm.data.convert import convert
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.dedupe import dedupe_file
@@ -517,3 +518,70 @@ def test_rows_of_folders_and_patterns_that_commands_read(tmp_path, monkeypatch):
         found = [[values['text'] for *_, values in rows_asked(subject_key('her-1', here), here, others)] for others in (False, True)]
         assert found == [['letter 1', 'letter 2'], ['note 1', 'note 2']], source
         monkeypatch.chdir(here.root)
+
+
+def keyed(folder):
+    "A workspace whose key, and so whose splits, are the same in every run."
+    here = workspace(folder, '[privacy]\nkey = file:privacy.key\n')
+    (folder/'privacy.key').write_text('the same key in every run\n')
+    return here
+
+
+@pytest.mark.parametrize('gone', [False, True], ids=['file there', 'file gone'])
+def test_parts_of_a_library_that_do_not_hold_her_stay_as_they_are(tmp_path, monkeypatch, gone):
+    here = keyed(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    (here.root/'notes.csv').write_text('title,remark\n' + ''.join(f'case {n},The garden hose and the garden table of my balcony are green {n}\n' for n in range(9)), encoding='utf-8')
+    made = prepare(letters_by(here.root/'mail.jsonl', 'Ann Loom', 40), name='mail')
+    build_library(made, 'terms', 2, 80, tagger=None)
+    build_library('notes.csv', 'terms', 2, 80, tagger=None, text='remark')
+    before = parts_of(open_library('terms').artifact)
+    if gone: (here.root/'notes.csv').unlink()
+    assert plan_erasure(find_subject('Ann Loom'))['not_made_again'] == []
+    done = erase('Ann Loom', None).json('erasure.json')
+    assert done['complete'] and done['not_made_again'] == []
+    after = open_library('terms')
+    assert parts_of(after.artifact)['notes.csv'] == before['notes.csv'] and {'garden hose', 'garden table'} <= {c.label for c in after}
+    assert after.artifact.measurements['built']['notes.csv']['text'] == 'remark'
+
+
+@pytest.mark.parametrize('state', ['there', 'gone', 'hers alone'])
+def test_a_part_that_holds_her_is_read_as_it_was_or_told_of_before(tmp_path, monkeypatch, state):
+    here = keyed(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    hers = [f'My zebra cabinet lost its left door on day {n} of the year.' for n in range(3)]
+    mail = [json.loads(line) for line in letters_by(here.root/'mail.jsonl', 'c-4', 40).read_text(encoding='utf-8').splitlines()]
+    made = prepare(mail + [dict(text=t, user_id='Ann Loom') for t in hers], name='mail')
+    others = [f'c-{n};case {n};The garden hose and the garden table of my balcony are green {n}\n' for n in range(0 if state == 'hers alone' else 9)]
+    (here.root/'notes.csv').write_text('customer_id;title;remark\n' + ''.join(others + [f'Ann Loom;case 4;{t}\n' for t in hers]), encoding='utf-8')
+    build_library(made, 'terms', 2, 80, tagger=None)
+    build_library('notes.csv', 'terms', 2, 80, tagger=None, text='remark')
+    if state == 'gone': (here.root/'notes.csv').unlink()
+    lost = [] if state == 'there' else ['part notes.csv of concepts terms']
+    assert plan_erasure(find_subject('Ann Loom'))['not_made_again'] == lost
+    done = erase('Ann Loom', None).json('erasure.json')
+    assert done['complete'] and done['not_made_again'] == lost, done['still_there']
+    after = parts_of(open_library('terms').artifact)
+    assert set(after) == {'mail'} | ({'notes.csv'} if state == 'there' else set())
+    if state == 'there': assert {'garden hose', 'garden table'} <= {c.label for c in after['notes.csv']} and 'zebra' not in str(after)
+
+
+def test_a_library_of_a_corpus_of_hers_alone_is_told_of_before(tmp_path, monkeypatch):
+    here = keyed(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    alone = prepare([dict(text=f'my garden lamp is dark since day {n}', user_id='Ann Loom', group=f'{n}') for n in range(9)], name='alone')
+    build_library(alone, 'terms', 2, 80, tagger=None)
+    plan = plan_erasure(find_subject('Ann Loom'))
+    assert {what.split('@')[0] for what in plan['not_made_again']} == {'corpus alone', 'part alone of concepts terms'}
+    done = erase('Ann Loom', None).json('erasure.json')
+    assert done['complete'] and done['not_made_again'] == plan['not_made_again'] and not list_artifacts('concepts', here.folder('artifacts'))
+
+
+def test_rows_of_nobody_that_name_her_stay_in_files(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    write_rows(here.root/'in.jsonl', [dict(text='Ann Loom called about the lamp'), dict(text='fine', customer_id='Ann Loom')])
+    note_written(convert('in.jsonl', 'out.jsonl'), 'convert', 'in.jsonl', here)
+    done = erase('Ann Loom', None, here).json('erasure.json')
+    assert [json.loads(line)['text'] for line in (here.root/'out.jsonl').read_text().splitlines()] == ['Ann Loom called about the lamp']
+    assert not done['complete'] and [h.action for h in find_subject('Ann Loom', here).holdings] == ['mask the name in the source, then take her out by hand']
