@@ -22,6 +22,7 @@ def note_progress(
     global _last_note
     place, now = os.environ.get('ELM_PROGRESS'), time.monotonic()
     if not place or (now - _last_note < .2 and done != total): return
+    if os.path.exists(place) and not os.path.isfile(place): return   # /dev/null asks for silence, and must stay a device
     _last_note, draft = now, Path(f'{place}.{os.getpid()}')
     try:
         draft.write_text(json.dumps(dict(label=label, done=done, total=total, **more)), encoding='utf-8')
