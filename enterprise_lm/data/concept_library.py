@@ -70,12 +70,12 @@ def _part_name(source)->str:
     return re.sub(r'[^\w.-]+', '-', str(named)).strip('-.') or 'corpus'
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #fc866755
-_quoting = re.compile('[\'"`$]|--|/[*]')
+_telling = re.compile('[@?\'"`$]|--|/[*]')   # a user, an option, a quotation, a comment
 
 def _tells_nobody(source:str)->bool:
     "Whether the address and the query of a database may be written down."
-    url, query = split_source(source)
-    return not re.search('[@?]', url) and not _quoting.search(query) and redact(query) == query
+    query = split_source(source)[1]
+    return not _telling.search(source) and redact(query) == query
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #b7ee20d9
 def _origin(source, root:Path)->dict:
