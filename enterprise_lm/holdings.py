@@ -19,7 +19,7 @@ from .core.settings import get_settings
 from .data.label_export import corpus_key
 from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
-from .evidence import own_words, search_bytes, texts_of_others, word_finder
+from .evidence import ids_of_others, own_words, search_bytes, texts_of_others, word_finder
 from .opinions import edits_about, edits_of, names_of, opinions_about, opinions_of
 from .origins import descendants, places_holding, rows_in_place, sources_of_rows
 from .origins import split_by_erasure, step_records
@@ -145,6 +145,8 @@ def _known(search:_Search)->Known:
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
     words, parts = own_words(texts, _others(search))
     words, shared = _hers_alone(rows, words)
+    corpora = (a for a in search.artifacts if a.kind == 'corpus')
+    shared = shared.union(*(ids_of_others(a, search.mark, ids) for a in corpora))
     erased = erased_texts(search.settings, search.mark)
     return Known(search.mark, names, ids, texts, words, parts, shared, erased, _rows_in_corpora(search))
 
