@@ -6,8 +6,7 @@
 __all__ = ['Spool', 'fill', 'spooling', 'publish']
 
 # %% ../../nbs/10_data/74_spool.ipynb #301ed9d4
-import glob, json, os, platform, re, shutil, tempfile
-from collections import defaultdict
+import json, os, re, shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,20 +15,20 @@ from ..core.errors import WorkError
 from ..core.text import is_blank
 from .files import Record, blank
 from .sidecars import RepeatedIds, beside
-from .writing import json_line
+from .writing import Columns, draft_beside, json_line, sweep
 
 # %% ../../nbs/10_data/74_spool.ipynb #18c29b1f
 @dataclass
 class Spool:
     "Rows on their way, and what is known of them."
-    folder:Path                                                   # of drafts, beside the output
-    kinds:dict = field(default_factory=lambda: defaultdict(set))  # column: types of its values
+    folder:Path                                     # of drafts, beside the output
+    columns:Columns = field(default_factory=Columns)
     rows:int = 0
     blank:int = 0
     rejected:int = 0
-    first:str = ''                                                # why the first row was rejected
-    odd:bool = False                                              # a number among them that JSON does not know
-    place:str = ''                                                # file:row of the row that was read last
+    first:str = ''                                  # why the first row was rejected
+    odd:bool = False                                # a number among them that JSON does not know
+    place:str = ''                                  # file:row of the row that was read last
     ids:RepeatedIds = field(default_factory=RepeatedIds)
 
     def reject(self, source:str, reason:str, values):
@@ -75,30 +74,23 @@ def fill(
             if empty or record.reason == blank: spool.blank += 1; continue
             place = f'{name}:{record.row}'
             if reason: spool.reject(place, reason, record.raw or record.values); continue
-            for column, value in values.items(): spool.kinds[column].add(type(value))
+            spool.columns.note(values)
             spool.ids.note(values.get('id', values.get('ID')), name, record.row)
             spool.odd = spool.odd or 'NaN' in line or 'Infinity' in line
             rows.write(line + '\n'); places.write(json.dumps(place) + '\n')
             spool.rows += 1
 
 # %% ../../nbs/10_data/74_spool.ipynb #439d3fc9
-def _sweep(output:Path):
-    "Remove drafts of this output that a killed process left."
-    for path in output.parent.glob(f'.{glob.escape(output.name)}-{platform.node()}-*'):
-        try: os.kill(int(path.name.split('-')[-2]), 0)
-        except (ProcessLookupError, ValueError): shutil.rmtree(path, ignore_errors=True)
-        except PermissionError: pass
-
-# %% ../../nbs/10_data/74_spool.ipynb #9d1b7c1a
 @contextmanager
 def spooling(
     output:Path, # the file or folder that is to be
 ): # a Spool
     "Yield a spool in a folder beside `output` that is removed whatever happens; a full disk is a `WorkError`."
     try:
-        _sweep(output)
-        folder = tempfile.mkdtemp(prefix=f'.{output.name}-{platform.node()}-{os.getpid()}-', dir=output.parent)
-        try: yield Spool(Path(folder))
+        sweep(output)
+        folder = draft_beside(output)
+        folder.mkdir(mode=0o700)
+        try: yield Spool(folder)
         finally: shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise WorkError(f'could not write {output.name} in {output.parent}: {error.strerror or error}; '
