@@ -3543,6 +3543,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'enterprise_lm/data/spool.py'),
                                           'enterprise_lm.data.spool.Spool.reject': ( '10_data/spool.html#spool.reject',
                                                                                      'enterprise_lm/data/spool.py'),
+                                          'enterprise_lm.data.spool._is_empty': ( '10_data/spool.html#_is_empty',
+                                                                                  'enterprise_lm/data/spool.py'),
                                           'enterprise_lm.data.spool._line': ('10_data/spool.html#_line', 'enterprise_lm/data/spool.py'),
                                           'enterprise_lm.data.spool.fill': ('10_data/spool.html#fill', 'enterprise_lm/data/spool.py'),
                                           'enterprise_lm.data.spool.publish': ('10_data/spool.html#publish', 'enterprise_lm/data/spool.py'),

@@ -59,6 +59,8 @@ def _line(values:dict)->tuple[str, str]:
     return line, ''
 
 # %% ../../nbs/10_data/74_spool.ipynb #0e3fedeb
+def _is_empty(values:dict)->bool: return all(v is None or isinstance(v, str) and is_blank(v) for v in values.values())
+
 def fill(
     spool:Spool,
     stream:Iterable[tuple[str, Record]], # (file, its record) of everything that was read
@@ -68,10 +70,10 @@ def fill(
     how = dict(mode='w', encoding='utf-8', newline='\n')
     with open(spool.folder/'rows.jsonl', **how) as rows, open(spool.folder/'places.jsonl', **how) as places:
         for name, record in stream:
+            if record.reason == blank or not record.reason and _is_empty(record.values): spool.blank += 1; continue
             values = {str(n): v for n, v in record.values.items() if not keep or n in keep}
             line, reason = ('', record.reason) if record.reason else _line(values)
-            empty = not reason and all(v is None or isinstance(v, str) and is_blank(v) for v in values.values())
-            if empty or record.reason == blank: spool.blank += 1; continue
+            if not reason and _is_empty(values): reason = 'nothing in the columns to keep'
             place = f'{name}:{record.row}'
             if reason: spool.reject(place, reason, record.raw or record.values); continue
             spool.columns.note(values)
