@@ -84,7 +84,7 @@ def test_what_cannot_be_is_said(tmp_path):
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path/'out.csv').write_text('old')
     def full(*args): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(room, '_write_delimited', full)
+    monkeypatch.setattr(room, 'write_rows', full)
     with pytest.raises(WorkError, match='No space left'): convert([dict(text='a')], tmp_path/'out.csv')
     assert [p.name for p in tmp_path.iterdir()] == ['out.csv'] and (tmp_path/'out.csv').read_text() == 'old'
 

@@ -6,8 +6,8 @@
 __all__ = ['targets', 'target_format', 'write_records', 'listed_columns', 'convert']
 
 # %% ../../nbs/10_data/75_convert.ipynb #2147068e
-import base64, csv, json, re, shutil
-from collections.abc import Iterable
+import base64, json, re, shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.text import is_blank
@@ -16,119 +16,61 @@ from .read import find_columns
 from .sidecars import beside, check_outputs
 from .sources import open_sources
 from .spool import Spool, fill, publish, spooling
-from .writing import json_line
-
-# %% ../../nbs/10_data/75_convert.ipynb #912f4258
-def _listed(names)->str: return ', '.join(f'`{name[:40]}`' for name in list(names)[:9])
-
-def _cell(value)->str:
-    "A value as text."
-    return '' if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-# %% ../../nbs/10_data/75_convert.ipynb #6d8b7858
-def _check_names(names:list[str], format:str):
-    "Raise `UserError` for column names that a header cannot hold."
-    for name in names:
-        if not name.strip() or name != name.strip() or re.search('[\r\n\ufeff]', name):
-            raise UserError(f'{format} has no place for a column called {name[:40]!r}: '
-                            'rename it, or say keep= which columns to write')
-
-def _write_delimited(spool:Spool, path:Path, delimiter:str):
-    names = list(spool.kinds)
-    _check_names(names, 'csv' if delimiter == ',' else 'tsv')
-    with open(path, 'w', encoding='utf-8', newline='') as file:
-        quoting = csv.QUOTE_ALL if len(names) == 1 else csv.QUOTE_MINIMAL
-        writer = csv.writer(file, delimiter=delimiter, lineterminator='\r\n', quoting=quoting)
-        writer.writerow(names)
-        for row in spool: writer.writerow([_cell(row.get(name)) for name in names])
-
-
+from .writing import cell, json_line, writable, write_rows
 
 # %% ../../nbs/10_data/75_convert.ipynb #7b54534e
-def _write_jsonl(spool:Spool, path:Path):
-    if not spool.odd: return shutil.copyfile(spool.folder/'rows.jsonl', path)
-    with open(path, 'wb') as file: file.writelines(map(json_line, spool))
-
 def _write_json(spool:Spool, path:Path):
     with open(path, 'wb') as file:
         for number, row in enumerate(spool): file.write((b',\n' if number else b'[\n') + json_line(row).rstrip(b'\n'))
         file.write(b'\n]\n')
 
 # %% ../../nbs/10_data/75_convert.ipynb #bd0f489f
-def _schema(spool:Spool):
-    "The Arrow schema of the rows."
-    import pyarrow as arrow
-    plain = {int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
-    def kind(types):
-        types = types - {type(None)}
-        return plain.get(*types, arrow.string()) if len(types) == 1 else arrow.string()
-    return arrow.schema([(name, kind(types)) for name, types in spool.kinds.items()])
-
-# %% ../../nbs/10_data/75_convert.ipynb #ab40606f
-def _write_parquet(spool:Spool, path:Path):
-    import pyarrow as arrow, pyarrow.parquet as parquet
-    schema, rows = _schema(spool), []
-    def value(row, field):
-        found = row.get(field.name)
-        return _cell(found) if field.type == arrow.string() and found is not None else found
-    def flush():
-        columns = [arrow.array([value(row, field) for row in rows], field.type) for field in schema]
-        writer.write_table(arrow.table(columns, schema=schema))
-        rows.clear()
-    try:
-        with parquet.ParquetWriter(path, schema) as writer:
-            for row in spool:
-                rows.append(row)
-                if len(rows) == 10_000: flush()
-            flush()
-    except (arrow.ArrowInvalid, OverflowError):
-        raise UserError('a number is too large for parquet: choose jsonl') from None
+def _usable(spool:Spool, text:str, never:str='', why:str='')->Iterator[tuple[int, dict]]:
+    "(number, row) of the rows whose text is there and holds none of `never`; the others are rejected, these for `why`."
+    for number, row in enumerate(spool, 1):
+        value = cell(row.get(text))
+        problem = why if set(never) & set(value) else 'empty text' if is_blank(value) else ''
+        if problem: spool.drop(problem, row)
+        else: yield number, row
 
 # %% ../../nbs/10_data/75_convert.ipynb #0ed489f0
-def _write_txt(spool:Spool, path:Path, text:str):
-    more = [name for name, types in spool.kinds.items() if name != text and types != {type(None)}]
+def _listed(names)->str: return ', '.join(f'`{name[:40]}`' for name in list(names)[:9])
+
+def _texts(spool:Spool, text:str)->Iterator[dict]:
+    "The rows that a txt file can hold; raises `UserError` when they have more than a text."
+    more = [name for name, kinds in spool.columns.seen.items() if name != text and kinds]
     if more:
         raise UserError(f"txt holds texts and nothing else, and these rows have {_listed(more)} too: "
                         f"choose csv or jsonl, or say keep={text}")
-    with open(path, 'w', encoding='utf-8', newline='\n') as file:
-        for row in spool:
-            value = _cell(row.get(text))
-            problem = 'empty text' if is_blank(value) else ''
-            if re.search('[\r\n]', value): problem = 'a line break, which txt cannot hold'
-            if problem: spool.drop(problem, row); continue
-            if not file.tell() and value[0] == '\ufeff': file.write('\ufeff')  # a reader drops the first mark
-            file.write(value + '\n')
+    return (row for _, row in _usable(spool, text, '\r\n', 'a line break, which txt cannot hold'))
 
 # %% ../../nbs/10_data/75_convert.ipynb #eb4066a7
 def _document(row:dict, text:str)->str:
     "A row as a Markdown file."
     head = [f'{n}: {json.dumps(v, ensure_ascii=False)}' for n, v in row.items() if n != text and v is not None]
-    body = _cell(row.get(text))
+    body = cell(row.get(text))
     if not head and body.startswith('---'): head = ['format: "markdown"']  # else the text would pass for a front matter
     mark = '\ufeff' if not head and body.startswith('\ufeff') else ''
     return mark + ('---\n' + '\n'.join(head) + '\n---\n\n' if head else '') + body + '\n'
 
 # %% ../../nbs/10_data/75_convert.ipynb #d9ad24ef
-def _places(spool:Spool, path:Path, format:str, folder:bool)->Iterable[tuple[int, Path, dict]]:
-    "(number, file, row) of every row, one file each."
+def _places(rows:Iterable, spool:Spool, path:Path, format:str, folder:bool)->Iterator[tuple[int, Path, dict]]:
+    "(number, file, row) of every one of `rows`, one file each."
     if not folder and spool.rows > 1:
         raise UserError(f'a file of the format {format} holds one text, and there are {spool.rows}: '
                         f'name a folder without an ending and say to={format}')
     if folder: path.mkdir()
     digits = len(str(spool.rows))
-    for number, row in enumerate(spool, 1): yield number, path/f'{number:0{digits}}.{format}' if folder else path, row
+    for number, row in rows: yield number, path/f'{number:0{digits}}.{format}' if folder else path, row
 
 def _write_md(spool:Spool, path:Path, text:str, folder:bool):
-    for name in spool.kinds:
+    for name in spool.columns.seen:
         if not re.fullmatch(r'[A-Za-z_][\w-]*', name):
             raise UserError(f'Markdown has no place for a column called {name[:40]!r}: '
                             'rename it, or say keep= which columns to write')
-    for _, place, row in _places(spool, path, 'md', folder):
-        value = _cell(row.get(text))
-        problem = 'empty text' if is_blank(value) else ''
-        if '\r' in value: problem = 'a carriage return, which Markdown files do not keep'
-        if problem: spool.drop(problem, row)
-        else: place.write_text(_document(row, text), encoding='utf-8', newline='\n')
+    rows = _usable(spool, text, '\r', 'a carriage return, which Markdown files do not keep')
+    for _, place, row in _places(rows, spool, path, 'md', folder):
+        place.write_text(_document(row, text), encoding='utf-8', newline='\n')
 
 # %% ../../nbs/10_data/75_convert.ipynb #7f917639
 _headers = {'id': 'X-Id', 'label': 'X-Label', 'group': 'X-Group', 'time': 'X-Time', 'subject': 'X-Person',
@@ -146,9 +88,9 @@ def _letter(row:dict, which:dict, number:int)->str:
     "A row as a mail."
     lines = [f'Message-ID: <row-{number}@corpus>', 'X-Text: whole', 'Content-Type: text/plain; charset=utf-8',
              'Content-Transfer-Encoding: base64']
-    lines += [f'{_headers[ours]}: {_encoded(_cell(row[theirs]))}' for ours, theirs in which.items()
-              if ours in _headers and _cell(row.get(theirs))]
-    body = base64.encodebytes(_cell(row.get(which['text'])).encode()).decode()
+    lines += [f'{_headers[ours]}: {_encoded(cell(row[theirs]))}' for ours, theirs in which.items()
+              if ours in _headers and cell(row.get(theirs))]
+    body = base64.encodebytes(cell(row.get(which['text'])).encode()).decode()
     return '\n'.join(lines) + '\n\n' + body + '\n'
 
 
@@ -156,9 +98,9 @@ def _letter(row:dict, which:dict, number:int)->str:
 # %% ../../nbs/10_data/75_convert.ipynb #9356b1b8
 def _mail_columns(spool:Spool, which:dict)->dict:
     "Which column becomes which header; raises `UserError` for a column without one."
-    which = {n: n for n in _headers if n in spool.kinds and n not in which.values()} | which
+    which = {n: n for n in _headers if n in spool.columns.seen and n not in which.values()} | which
     kept = [theirs for ours, theirs in which.items() if ours in _headers or ours == 'text']
-    left = [name for name, types in spool.kinds.items() if name not in kept and types != {type(None)}]
+    left = [name for name, kinds in spool.columns.seen.items() if name not in kept and kinds]
     if left:
         raise UserError(f'mail has no place for {_listed(left)}: choose jsonl, or say keep= which columns to write')
     return which
@@ -166,15 +108,13 @@ def _mail_columns(spool:Spool, which:dict)->dict:
 def _write_mbox(spool:Spool, path:Path, which:dict):
     which = _mail_columns(spool, which)
     with open(path, 'w', encoding='utf-8', newline='\n') as file:
-        for number, row in enumerate(spool, 1):
-            if is_blank(_cell(row.get(which['text']))): spool.drop('empty text', row)
-            else: file.write('From corpus Thu Jan  1 00:00:00 1970\n' + _letter(row, which, number))
+        for number, row in _usable(spool, which['text']):
+            file.write('From corpus Thu Jan  1 00:00:00 1970\n' + _letter(row, which, number))
 
 def _write_eml(spool:Spool, path:Path, which:dict, folder:bool):
     which = _mail_columns(spool, which)
-    for number, place, row in _places(spool, path, 'eml', folder):
-        if is_blank(_cell(row.get(which['text']))): spool.drop('empty text', row)
-        else: place.write_text(_letter(row, which, number), encoding='utf-8', newline='\n')
+    for number, place, row in _places(_usable(spool, which['text']), spool, path, 'eml', folder):
+        place.write_text(_letter(row, which, number), encoding='utf-8', newline='\n')
 
 # %% ../../nbs/10_data/75_convert.ipynb #ea502c53
 targets = ('csv', 'tsv', 'jsonl', 'json', 'parquet', 'txt', 'mbox', 'eml', 'md')
@@ -209,14 +149,15 @@ def target_format(
 # %% ../../nbs/10_data/75_convert.ipynb #c73f36da
 def _write(spool:Spool, format:str, path:Path, text:str, output:Path):
     "Write the rows to `path`."
-    if format in ('csv', 'tsv'): return _write_delimited(spool, path, ',' if format == 'csv' else '\t')
-    tables = dict(jsonl=_write_jsonl, json=_write_json, parquet=_write_parquet)
-    if format in tables: return tables[format](spool, path)
-    which = find_columns(list(spool.kinds), text, where='the data')
-    if format == 'txt': return _write_txt(spool, path, which['text'])
+    if format == 'jsonl' and not spool.odd: return shutil.copyfile(spool.folder/'rows.jsonl', path)
+    if format == 'json': return _write_json(spool, path)
+    if format != 'txt' and format in writable: return write_rows(spool, path, spool.columns, format)
+    which, folder = find_columns(list(spool.columns.seen), text, where='the data'), _is_folder(output, format)
+    text = which['text']
+    if format == 'txt': return write_rows(_texts(spool, text), path, spool.columns, format, text)
     if format == 'mbox': return _write_mbox(spool, path, which)
-    if format == 'eml': return _write_eml(spool, path, which, _is_folder(output, format))
-    return _write_md(spool, path, which['text'], _is_folder(output, format))
+    if format == 'eml': return _write_eml(spool, path, which, folder)
+    return _write_md(spool, path, text, folder)
 
 # %% ../../nbs/10_data/75_convert.ipynb #3930646e
 def write_records(
@@ -230,8 +171,8 @@ def write_records(
     "Write `stream` to a draft of `output`; raises `UserError` when nothing is left to write."
     fill(spool, stream, keep)
     for name in keep:
-        if spool.rows and name not in spool.kinds:
-            raise UserError(f'keep= names a column `{name[:40]}` that no row has: there are {_listed(spool.kinds)}')
+        if spool.rows and name not in spool.columns.seen:
+            raise UserError(f'keep= names a column `{name[:40]}` that no row has: there are {_listed(spool.columns.seen)}')
     draft = spool.folder/f'output.{format}'
     if spool.rows: _write(spool, format, draft, text, output)
     if not spool.rows:
@@ -265,6 +206,6 @@ def convert(
         draft = write_records(spool, stream, output, kind, text, listed_columns(keep))
         rejected = publish(spool, {draft: output}, output)
     said = [note for source in opened for note in source.notes] + [spool.ids.sentence]
-    return dict(rows=spool.rows, blank=spool.blank, rejected=spool.rejected, columns=list(spool.kinds),
+    return dict(rows=spool.rows, blank=spool.blank, rejected=spool.rejected, columns=list(spool.columns.seen),
                 input=[source.name for source in opened], output=str(output), rejected_file=rejected,
                 repeated_ids=spool.ids.found, warnings=[sentence for sentence in said if sentence])
