@@ -320,3 +320,28 @@ def test_one_number_means_one_version_whoever_is_asked(tmp_path, monkeypatch, ho
         assert library_versions(name, tmp_path) == made and newest_version(name, tmp_path) == named_artifact(name, tmp_path) == made[-1]
         for n in (1, 2, 3): assert find_library(f'{name}@{n}', tmp_path) == named_artifact(f'{name}@{n}', tmp_path) == made[n - 1]
         assert [count_versions(made[::-1])[a.digest] for a in made] == [1, 2, 3]
+
+
+@pytest.mark.parametrize('query, noted', [('SELECT text FROM mail', True), ("SELECT text FROM mail WHERE who = 'Ann Loom'", False),
+                                          ('SELECT text FROM mail WHERE telephone < 13300000243', False), ('SELECT text FROM mail -- of Ann Loom', False)])
+def test_no_version_holds_what_a_query_quotes(tmp_path, monkeypatch, query, noted):
+    import sqlite3
+    from enterprise_lm.data.concept_library import build_library
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect('shop.db') as shop:
+        shop.execute('CREATE TABLE mail (text, who, telephone)')
+        shop.executemany('INSERT INTO mail VALUES (?, ?, ?)', [(f'The garden lamp number {n} is dark', 'Ann Loom', n) for n in range(9)])
+    shop.close()
+    made = build_library(f'sqlite:///shop.db#{query}', 'shop', 2, tagger=None, root=tmp_path/'root', settings=get_settings(tmp_path))
+    (how,) = made.measurements['built'].values()
+    assert how.get('place') == (f'sqlite:///shop.db#{query}' if noted else None)
+    assert noted or not any(secret in path.read_bytes() for path in made.path.rglob('*') if path.is_file() for secret in (b'Ann Loom', b'13300000243', b'WHERE'))
+
+
+@given(st.text(st.one_of(st.characters(exclude_categories=['Cs']), st.sampled_from("@?'\"`$;/#")), max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_no_address_with_a_user_or_a_password_is_noted(secret):
+    from enterprise_lm.data.concept_library import _tells_nobody
+    for source in (f'postgresql://ann:{secret}@db/shop#SELECT 1', f'mssql+pyodbc:///?odbc_connect=PWD={secret}#SELECT 1', f"env:SHOP#SELECT text FROM t WHERE who = '{secret}'"):
+        try: assert not _tells_nobody(source)
+        except UserError: pass   # a # in a password: no query is left
