@@ -73,7 +73,7 @@ def fill(
             if record.reason == blank or not record.reason and _is_empty(record.values): spool.blank += 1; continue
             values = {str(n): v for n, v in record.values.items() if not keep or n in keep}
             line, reason = ('', record.reason) if record.reason else _line(values)
-            if not reason and _is_empty(values): reason = 'nothing in the columns to keep'
+            if not reason and _is_empty(values): reason = f"nothing in the columns to keep, {', '.join(keep)}"
             place = f'{name}:{record.row}'
             if reason: spool.reject(place, reason, record.raw or record.values); continue
             spool.columns.note(values)
