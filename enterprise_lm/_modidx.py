@@ -5204,6 +5204,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                 'enterprise_lm.release.tracking.writing': ( '60_release/tracking.html#writing',
                                                                                             'enterprise_lm/release/tracking.py')},
             'enterprise_lm.remaking': { 'enterprise_lm.remaking.Remaking': ('remaking.html#remaking', 'enterprise_lm/remaking.py'),
+                                        'enterprise_lm.remaking.Remaking._ids': ( 'remaking.html#remaking._ids',
+                                                                                  'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking.Remaking._parents': ( 'remaking.html#remaking._parents',
                                                                                       'enterprise_lm/remaking.py'),
                                         'enterprise_lm.remaking.Remaking.corpus': ( 'remaking.html#remaking.corpus',

@@ -19,11 +19,12 @@ from .data.concept_edits import read_edits
 from .data.concept_rebuild import lost_parts, rebuild_library
 from .data.concept_versions import journal_of, json_lines, newest_version
 from .data.corpus import Corpus
+from .data.label_export import corpus_key
 from .data.leave_out import leave_out
-from .data.profiles import profile_without
+from .data.profiles import profile_without, read_profiles
 from .data.subjects import subject_marker, text_marker
 from .evidence import row_judge
-from .holdings import Subject
+from .holdings import Holding, Subject
 from .opinions import edits_without
 from .pipelines.pipeline import find_pipeline
 from .pipelines.run import list_runs
@@ -69,9 +70,10 @@ def _hers(subject:Subject, settings)->Callable:
     judge = _judge(subject, settings)
     return lambda values: judge(values) == 'row'
 
-def _is_left(path, hers:Callable)->bool:
-    "Whether a corpus has a training row of somebody else's."
-    return not all(map(hers, Corpus.load(path, verify=False)['train'].rows()))
+def _is_left(h:Holding, hers:Callable)->bool:
+    "Whether a corpus has a training row of somebody else's, or a profile a line."
+    held = load(h.path, verify=False)
+    return not all(map(hers, read_profiles(held) if h.kind == 'profile' else Corpus(held)['train'].rows()))
 
 def _libraries(subject:Subject, by_run:dict)->list[str]:
     "Concept libraries in which somebody had a hand."
@@ -81,7 +83,7 @@ def _libraries(subject:Subject, by_run:dict)->list[str]:
 def _lost_parts(subject:Subject, by_run:dict, settings)->list[str]:
     "The parts of concept libraries that hold her and cannot be built without her."
     root, hers = settings.folder('artifacts'), _hers(subject, settings)
-    instead = {h.digest: load(h.path, verify=False) if h.digest in by_run or _is_left(h.path, hers) else None
+    instead = {h.digest: load(h.path, verify=False) if h.digest in by_run or _is_left(h, hers) else None
                for h in subject.holdings if h.kind == 'corpus'}
     return [f'part {part} of concepts {name}' for name in _libraries(subject, by_run)
             for part in lost_parts(newest_version(name, root), instead, settings, _judge(subject, settings))]
@@ -96,7 +98,8 @@ def lost_by_erasure(
     "Return what holds a person and nothing here can make again without her."
     by_run, hers = _outputs(r for runs in runs_to_repeat(subject, settings) for r in runs), _hers(subject, settings)
     alone = [h for h in subject.holdings if h.digest and h.digest not in by_run]
-    lost = [h for h in alone if h.kind not in _not_artifacts or h.kind == 'corpus' and not _is_left(h.path, hers)]
+    lost = [h for h in alone if h.kind not in _not_artifacts
+            or h.kind in ('corpus', 'profile') and not _is_left(h, hers)]
     return [f'{h.kind} {h.name}' for h in lost] + _lost_parts(subject, by_run, settings)
 
 # %% ../nbs/96_remaking.ipynb #4c939f17
@@ -133,6 +136,12 @@ def _parents(self:Remaking, old:Artifact)->list:
     return [SimpleNamespace(**p) if new is p else new for p, new in found if new is not None]
 
 @patch
+def _ids(self:Remaking, old:Artifact)->frozenset:
+    "Ids of her rows in a corpus, without those that are of others' rows too."
+    known = self.subject.known
+    return frozenset(i for key, i in known.rows if key == corpus_key(old)) - known.shared | known.telling_ids
+
+@patch
 def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
     "Make a corpus again, after those it was made from."
     if digest in self.instead: return
@@ -142,7 +151,7 @@ def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
     newer = {a.name for a in self.instead.values() if a is not None and a.kind == 'corpus'
              and a.digest not in {m['after'] for m in self.made if m['kind'] == 'corpus'}}
     made = '' if old.name in newer else None
-    new = leave_out(old, hers, self.subject.ids, self._parents(old), self.root, made)
+    new = leave_out(old, hers, self._ids(old), self._parents(old), self.root, made)
     self.instead[digest] = new
     if new: self.note('corpus', digest, new.digest)
     else: self.lost.append(f'corpus {by_hand[digest].name}')
