@@ -6,7 +6,7 @@
 __all__ = ['origins_of', 'lost_parts', 'rebuild_library']
 
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #3d1ce636
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from ..core.artifact import Artifact, find
@@ -57,12 +57,13 @@ def _read(source:str, how:dict, settings)->list[dict]:
     "The rows that a part is proposed from, without those of whoever was erased."
     with chdir(settings.root): return corpus_rows(source, **{k: how[k] for k in _reading if k in how})
 
-def _everything(source:str, how:dict, settings)->Iterator[dict]:
-    "The values of every row of a source, hers too."
+def _has_row(wanted:Callable, source:str, how:dict, settings)->bool:
+    "Whether the values of a row of a source, of those who were erased too, are `wanted`."
     options = {k: how[k] for k in ('format', 'encoding') if k in how}
     columns = listed_columns(how.get('columns', '')) or None
-    for opened in open_sources(source, columns=columns, settings=settings, everybody=True, **options):
-        for record in opened.records: yield record.values or dict(text=record.raw)
+    with chdir(settings.root):
+        opened = open_sources(source, columns=columns, settings=settings, everybody=True, **options)
+        return any(wanted(record.values or dict(text=record.raw)) for o in opened for record in o.records)
 
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #7e1e9d35
 _gone = (UserError, WorkError, OSError)   # what reading a source raises
@@ -71,7 +72,7 @@ def _holds(how:dict, old:list, instead:dict, settings, judge:Callable)->bool:
     "Whether a part holds somebody."
     if how.get('corpus') in instead or any(judge(to_dict(concept)) for concept in old): return True
     if 'place' not in how: return False
-    try: return any(judge(values) == 'row' for values in _everything(_source(how, {}, settings), how, settings))
+    try: return _has_row(lambda values: judge(values) == 'row', _source(how, {}, settings), how, settings)
     except _gone: return False
 
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #2a6ecbfa
@@ -97,8 +98,8 @@ def _parts(origins:dict, old:dict, instead:dict, settings, judge:Callable)->tupl
 def _is_left(how:dict, instead:dict, settings, judge:Callable)->bool:
     "Whether the source of a part can be read and has a row of somebody else's."
     if not how or not (source := _source(how, instead, settings)): return False
-    try: return bool(_read(source, how, settings)) and any(
-        judge(values) != 'row' for values in _everything(source, how, settings))
+    def others(values)->bool: return judge(values) != 'row'
+    try: return bool(_read(source, how, settings)) and _has_row(others, source, how, settings)
     except _gone: return False
 
 def lost_parts(
