@@ -16,6 +16,7 @@ from .core.artifact import Artifact
 from .core.errors import UserError
 from .core.progress import track
 from .core.text import fold, han
+from .data.arrow_files import arrow_batches
 from .data.candidates import sentences
 from .data.files import formats
 from .data.patterns import alternatives
@@ -25,12 +26,10 @@ from .data.subjects import record_subjects, tells, telling_length, text_marker
 # %% ../nbs/95_evidence.ipynb #14cf9255
 def _arrow_rows(path:Path, mark:str)->Iterator[dict]:
     "Yield id, text and source of the rows of an Arrow file that carry `mark`."
-    import pyarrow as arrow, pyarrow.compute as compute
-    with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
-        if not {'id', 'text', 'source', 'subject'} <= set(stream.schema.names): return
-        for batch in stream:
-            rows = batch.filter(compute.fill_null(compute.equal(batch['subject'], mark), False))
-            yield from rows.select(['id', 'text', 'source']).to_pylist()
+    import pyarrow.compute as compute
+    for batch in arrow_batches(path, ('id', 'text', 'source', 'subject')):
+        rows = batch.filter(compute.fill_null(compute.equal(batch['subject'], mark), False))
+        yield from rows.select(['id', 'text', 'source']).to_pylist()
 
 # %% ../nbs/95_evidence.ipynb #9ca73f9c
 def _lines(path:Path, wanted:Callable)->Iterator[dict]:
@@ -58,11 +57,10 @@ def rows_of_subject(
 # %% ../nbs/95_evidence.ipynb #ae3d2d41
 def _batches_of_others(corpus:Artifact, mark:str)->Iterator: # record batches
     "Yield the rows of a corpus that are somebody else's."
-    import pyarrow as arrow, pyarrow.compute as compute
+    import pyarrow.compute as compute
     for path in sorted(corpus.path.glob('*.arrow')):
-        with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
-            for batch in stream if {'id', 'text', 'subject'} <= set(stream.schema.names) else ():
-                yield batch.filter(compute.fill_null(compute.not_equal(batch['subject'], mark), False))
+        for batch in arrow_batches(path, ('id', 'text', 'subject')):
+            yield batch.filter(compute.fill_null(compute.not_equal(batch['subject'], mark), False))
 
 _mark = re.compile('s-[0-9a-f]{16}')
 
@@ -221,11 +219,9 @@ def row_judge(
 # %% ../nbs/95_evidence.ipynb #ee912a8f
 def _unclaimed(path:Path)->Iterator[dict]:
     "The rows of an Arrow file that say of nobody that they are hers."
-    import pyarrow as arrow
-    with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
-        for batch in stream:
-            if 'subject' in batch.schema.names: batch = batch.filter(batch['subject'].is_null())
-            yield from batch.to_pylist()
+    for batch in arrow_batches(path):
+        if 'subject' in batch.schema.names: batch = batch.filter(batch['subject'].is_null())
+        yield from batch.to_pylist()
 
 def _records(path:Path, settings)->Iterator[dict]:
     "The values of a file's rows, and what could not be taken apart as it stood."
