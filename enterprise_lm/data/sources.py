@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.artifact import canonical, data_digest, file_digest, load, path_digest
 from ..core.errors import UserError, unknown
 from ..core.progress import track
+from .arrow_files import arrow_batches
 from .databases import (database_name, hub_records, hub_source, is_sql, saved_dataset, split_source,
                                           sql_records)
 from .docstrings import docstring_files
@@ -82,11 +83,9 @@ def _open_stream(name:str, stream:Iterable[Record], first=(), notes=())->Opened:
 # %% ../../nbs/10_data/11_sources.ipynb #b39a22ee
 def _arrow_records(path:Path)->Iterator[Record]:
     "Records of an Arrow stream, a batch in memory at a time."
-    import pyarrow as arrow
     row = 0
-    with arrow.memory_map(str(path)) as file:
-        for batch in arrow.ipc.open_stream(file):
-            for values in batch.to_pylist(): row += 1; yield Record(row, values)
+    for batch in arrow_batches(path):
+        for values in batch.to_pylist(): row += 1; yield Record(row, values)
 
 # %% ../../nbs/10_data/11_sources.ipynb #7fe12fdb
 def _open_corpus(path:Path, side:str)->list[Opened]:
