@@ -120,3 +120,25 @@ def test_repeated_ids_and_skipped_files_are_told(tmp_path):
 def test_a_number_that_is_none_is_written_as_text(tmp_path):
     convert([dict(text='a', n=float('nan'), m=[float('inf')])], tmp_path/'a.jsonl')
     assert json.loads((tmp_path/'a.jsonl').read_text(), parse_constant=pytest.fail) == dict(text='a', n='NaN', m=['Infinity'])
+
+
+def test_every_command_writes_a_format_alike(tmp_path):
+    from enterprise_lm.data.dedupe import dedupe_file
+    data = [dict(text='my lamp is dark\rnow and then', score=1, big=2**60 + 1, n=7, mixed=1), dict(text='another letter "we" got', score=.5, big=.5, n=None, mixed='灯')]
+    for format in ('csv', 'tsv', 'jsonl', 'parquet'):
+        convert(data, tmp_path/f'a.{format}'); dedupe_file(data, tmp_path/f'b.{format}')
+        assert read(tmp_path/f'a.{format}') == read(tmp_path/f'b.{format}') and (tmp_path/f'a.{format}').read_bytes() == (tmp_path/f'b.{format}').read_bytes(), format
+        assert [r['text'] for r in read(tmp_path/f'b.{format}')] == [r['text'] for r in data], format
+    assert read(tmp_path/'a.parquet')[0] | dict(text='') == dict(text='', score=1., big=str(2**60 + 1), n=7, mixed='1')
+
+
+def test_a_name_as_long_as_a_file_system_allows(tmp_path):
+    name = '灯' * 70 + '.csv'
+    assert convert([dict(text='a')], tmp_path/name)['rows'] == 1 and [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_row_with_nothing_to_keep_is_not_lost(tmp_path):
+    data = [dict(text='灯坏了', id='1'), dict(message='灯又坏了', id='2'), dict(text=' ', id='')]
+    done = convert(data, tmp_path/'o.txt', keep='text')
+    assert (done['rows'], done['rejected'], done['blank']) == (1, 1, 1)
+    assert json.loads(Path(done['rejected_file']).read_text()) == dict(source='rows:2', reason='nothing in the columns to keep, text', values=data[1])
