@@ -14,7 +14,7 @@ from ..core.artifact import canonical, data_digest, file_digest, load, path_dige
 from ..core.errors import UserError, unknown
 from ..core.progress import track
 from .arrow_files import arrow_batches
-from .databases import (database_name, hub_records, hub_source, is_sql, saved_dataset, split_source,
+from .databases import (database_name, hub_records, hub_source, is_dataset, is_sql, saved_dataset, split_source,
                                           sql_records)
 from .docstrings import docstring_files
 from .encodings import encoding_doubt, find_encoding
@@ -109,11 +109,12 @@ def _open_hub(source:str)->list[Opened]:
     name = hub_source(source)['name']
     return [_open_stream(f'{name}/{split}', rows, [source]) for split, rows in hub_records(source)]
 
-def _open_saved(path:Path)->list[Opened]:
-    "The splits of a folder that the library `datasets` saved."
-    digest = path_digest(path)
+def _open_saved(path:Path, wanted:str='')->list[Opened]:
+    "The splits of a folder that the library `datasets` saved, or the one that is wanted."
+    digest, splits = path_digest(path), dict(saved_dataset(path))
+    if wanted and wanted not in splits: raise unknown('split', wanted, filter(None, splits), path.name)
     return [Opened(f'{path.name}/{split}'.rstrip('/'), data_digest([digest, split]), rows)
-            for split, rows in saved_dataset(path)]
+            for split, rows in splits.items() if wanted in ('', split)]
 
 # %% ../../nbs/10_data/11_sources.ipynb #ef11d648
 def _encoding(path:Path, name:str, encoding:str, notes:list)->str:
@@ -155,7 +156,7 @@ def _open_path(source, **options)->list[Opened]:
     place, _, side = str(source).partition('#')
     path = source_path(place)
     if (path/'manifest.json').is_file(): return _open_corpus(path, side)
-    if any((path/f).is_file() for f in ('dataset_dict.json', 'state.json')): return _open_saved(path)
+    if is_dataset(path): return _open_saved(path, side)
     return _open_files(source, **options)
 
 # %% ../../nbs/10_data/11_sources.ipynb #876e8c1e
