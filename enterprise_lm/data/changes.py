@@ -14,6 +14,7 @@ from functools import lru_cache
 from fastcore.basics import patch
 from ..core.artifact import Artifact, load
 from ..core.text import count_words, shorten
+from .arrow_files import arrow_table
 from .duplicates import explain
 from .privacy import Detector, redact
 from .quality_parts import length_step, total_variation
@@ -245,13 +246,10 @@ def compare_tables(
 # %% ../../nbs/10_data/57_changes.ipynb #7bc8486b
 def _opened(corpus)->tuple[dict, str]:
     "The splits of a corpus as memory-mapped tables, and what to call it."
-    import pyarrow as arrow
     artifact = corpus if isinstance(corpus, Artifact) else getattr(corpus, 'artifact', None)
     artifact = artifact or load(corpus, kind='corpus', verify=False)
-    def table(file):
-        with arrow.memory_map(str(artifact.file(file))) as stream: return arrow.ipc.open_stream(stream).read_all()
     sides = [f for s in ('train', 'validation', 'test') if (f := f'{s}.arrow') in artifact.files]
-    return {f.removesuffix('.arrow'): table(f) for f in sides}, f'{artifact.name}@{artifact.short}'
+    return {f.removesuffix('.arrow'): arrow_table(artifact.file(f)) for f in sides}, f'{artifact.name}@{artifact.short}'
 
 def compare_corpora(
     before,      # a Corpus, its artifact or its folder
