@@ -3344,6 +3344,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'enterprise_lm.data.sides': { 'enterprise_lm.data.sides._beside': ('10_data/sides.html#_beside', 'enterprise_lm/data/sides.py'),
                                           'enterprise_lm.data.sides._corpus_sides': ( '10_data/sides.html#_corpus_sides',
                                                                                       'enterprise_lm/data/sides.py'),
+                                          'enterprise_lm.data.sides._side_named': ( '10_data/sides.html#_side_named',
+                                                                                    'enterprise_lm/data/sides.py'),
                                           'enterprise_lm.data.sides.find_golden': ( '10_data/sides.html#find_golden',
                                                                                     'enterprise_lm/data/sides.py'),
                                           'enterprise_lm.data.sides.find_sides': ( '10_data/sides.html#find_sides',

@@ -9,6 +9,7 @@ __all__ = ['sides', 'is_path', 'find_golden', 'find_sides', 'name_of']
 import re
 from collections import defaultdict
 from pathlib import Path
+from .databases import dataset_splits, is_dataset
 from .files import find_files, formats, source_path
 from .samples import is_sample
 
@@ -48,6 +49,11 @@ def _corpus_sides(folder:Path)->dict:
     found = {s: f'{folder}#{s}' for s in sides if (folder/f'{s}.arrow').is_file()}
     return found | ({'golden': folder/'golden.jsonl'} if (folder/'golden.jsonl').is_file() else {})
 
+def _side_named(name:str)->str:
+    "The side that a file or a split is called after; '' for none."
+    found = _official.match(name)
+    return _side_of[found[1].lower()] if found else ''
+
 def find_sides(
     data,               # file, folder, pattern, sample or rows
     test='',            # the file that stays the test split; may lie beside `data`
@@ -57,10 +63,11 @@ def find_sides(
     "Return the source of each side that has one of its own."
     found, folder = defaultdict(list), source_path(data) if is_path(data) else Path()
     if (folder/'manifest.json').is_file() and is_path(data): found = _corpus_sides(folder)
-    elif is_path(data) and folder.is_dir():
+    elif is_path(data) and (splits := dataset_splits(data)):
+        for split, source in splits.items(): found[_side_named(split)].append(source)
+    elif is_path(data) and folder.is_dir() and not is_dataset(folder):
         for path, _ in find_files(folder, format):
-            name = _official.match(path.stem)
-            found[_side_of[name[1].lower()] if name else 'golden' if path.stem == 'golden' else ''].append(path)
+            found[_side_named(path.stem) or 'golden' * (path.stem == 'golden')].append(path)
     if 'train' not in found:
         loose = found[''] + found['validation'] + found['test']
         found = dict(train=loose if 'golden' in found else data)
