@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, list_artifacts, load
 from ..core.errors import UserError, unknown
 from ..core.versions import oldest_first
+from .arrow_files import arrow_table
 from .checks import (check_kept, check_limits, check_rejected, drop_unlabelled, fates, leave_overlap,
                                        lost_rows)
 from .deciding import divide, drop_exact, drop_leaks, drop_near, value_of
@@ -264,9 +265,7 @@ class Split:
     def __init__(self, path, name:str): self.path, self.name = Path(path), name
 
     @cached_property
-    def table(self):
-        import pyarrow as arrow
-        with arrow.memory_map(str(self.path)) as file: return arrow.ipc.open_stream(file).read_all()
+    def table(self): return arrow_table(self.path)
 
     def __len__(self): return self.table.num_rows
     def __repr__(self): return f'{self.name}: {len(self):,} texts'
