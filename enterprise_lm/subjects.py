@@ -19,7 +19,7 @@ from .data.subjects import note_erased
 from .evidence import search_bytes
 from .holdings import Subject, erasure_plan, find_subject
 from .opinions import (
-    carry_labels, names_of, opinions_about, rewrite_database, take_name_off, take_out_of_edits)
+    carry_labels, opinions_about, rewrite_database, take_name_off, take_out_of_edits)
 from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
 from .release.registry import get_aliases, versions
@@ -160,7 +160,7 @@ def _carry_out(subject:Subject, again, settings)->dict:
     "Remove, rewrite and rename, `again` being what was made anew; returns counts of each."
     removed = _remove(subject, again, settings)
     rewritten = take_out_of_edits(subject.known, settings) + take_out_of_files(subject.known, settings)
-    renamed = take_name_off(names_of(subject.mark, settings), settings)
+    renamed = take_name_off(subject.known.names, settings)
     rewrite_database(settings)
     return dict(removed=removed, rewritten=dict(rewritten), renamed=dict(renamed))
 
