@@ -2861,8 +2861,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'enterprise_lm/data/quality.py'),
                                             'enterprise_lm.data.quality._bar': ( '10_data/quality.html#_bar',
                                                                                  'enterprise_lm/data/quality.py'),
-                                            'enterprise_lm.data.quality._batches': ( '10_data/quality.html#_batches',
-                                                                                     'enterprise_lm/data/quality.py'),
                                             'enterprise_lm.data.quality._coverage': ( '10_data/quality.html#_coverage',
                                                                                       'enterprise_lm/data/quality.py'),
                                             'enterprise_lm.data.quality._draw_grid': ( '10_data/quality.html#_draw_grid',

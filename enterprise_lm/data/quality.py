@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from ..core.artifact import Artifact, load
 from ..core.errors import UserError
 from ..core.settings import get_settings
+from .arrow_files import arrow_batches
 from .privacy import redact
 from .quality_parts import Part, RowCounts, combine, length_step, length_steps, measure_parts
 from .quality_parts import is_odd, limits, total_variation  # noqa: F401 (found here before)
@@ -99,11 +100,6 @@ def _artifact(corpus)->Artifact:
     if isinstance(corpus, Artifact): return corpus
     return corpus.artifact if hasattr(corpus, 'artifact') else load(corpus, kind='corpus', verify=False)
 
-def _batches(path:Path):
-    "Batches of an Arrow stream, one in memory at a time."
-    import pyarrow as arrow
-    with arrow.memory_map(str(path)) as file: yield from arrow.ipc.open_stream(file)
-
 def inspect(
     corpus,             # a Corpus, its artifact or its folder
     threshold:float|None=None, # share of common shingles that makes copies; None: the stored report, else settings
@@ -111,7 +107,7 @@ def inspect(
     "Return the quality of a corpus; raises `UserError` when it is none."
     artifact = _artifact(corpus)
     if threshold is None and 'quality.json' in artifact.files: return Quality.from_dict(artifact.json('quality.json'))
-    sides = {f.removesuffix('.arrow'): _batches(artifact.file(f))
+    sides = {f.removesuffix('.arrow'): arrow_batches(artifact.file(f))
              for f in artifact.files if f.endswith('.arrow') and '/' not in f}
     rows = sum(s['rows'] for s in artifact.json('corpus.json')['splits'].values())
     return measure_quality(sides, artifact.name, threshold, rows)
