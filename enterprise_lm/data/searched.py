@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ..core.errors import UserError
 from .actions import decrypt, encrypt, protect
-from .privacy import find_personal
+from .privacy import find_personal, redact
+from .read import row_columns
 from .subjects import subject_columns
 
 # %% ../../nbs/10_data/76_searched.ipynb #52e248d8
@@ -25,7 +26,7 @@ def _role(name:str, which:dict, also:tuple)->str:
     if ours == 'subject' or spelt in subject_columns: return 'marked'
     if name in also: return 'hidden'
     if ours in ('label', 'language', 'licence', 'time'): return 'left'
-    if ours in ('id', 'group'): return 'named'
+    if ours in ('id', 'group', 'source'): return 'named'
     return 'hidden' if spelt in cut_out or also == ('all',) else 'seen'
 
 # %% ../../nbs/10_data/76_searched.ipynb #e1a2ff7c
@@ -38,6 +39,7 @@ def roles_of(
 
     'text' and 'hidden' are protected, 'marked' becomes the mark of a person, 'named' and 'seen' are looked at and kept,
     'left' is not looked at."""
+    if {*row_columns} <= {*names}: which = which | dict(source='source')
     roles = {str(name): _role(str(name), which, also) for name in names}
     return dict(sorted(roles.items(), key=lambda role: role[1] != 'text'))
 
@@ -45,7 +47,7 @@ def roles_of(
 @dataclass(frozen=True)
 class Cell:
     "One text that was searched."
-    path:tuple                        # its column, and where in a value that is a list or an object
+    path:tuple                        # its column, and where in a value that is a list or an object; None: a field's name
     role:str
     words:str = field(repr=False)     # what was searched
     spans:list = field(repr=False)    # what was found, in order
@@ -55,15 +57,20 @@ class Cell:
     @property
     def place(self)->str: # such as comment[0].by
         "The path in one word."
-        return self.column + ''.join(f'[{p}]' if isinstance(p, int) else f'.{p}' for p in self.path[1:])
+        parts = (p for p in self.path[1:] if p is not None)
+        return self.column + ''.join(f'[{p}]' if isinstance(p, int) else f'.{redact(str(p))}' for p in parts)
 
 # %% ../../nbs/10_data/76_searched.ipynb #c0119f31
 def _texts(value, path:tuple)->Iterator[tuple[tuple, str]]:
     "(path, words) of everything in a value that can be searched."
     if isinstance(value, str) and value: yield path, value
-    elif isinstance(value, dict): yield from (t for name, v in value.items() for t in _texts(v, (*path, name)))
+    elif isinstance(value, dict):
+        for name, v in value.items():
+            yield (*path, name, None), str(name)
+            yield from _texts(v, (*path, name))
     elif isinstance(value, list): yield from (t for n, v in enumerate(value) for t in _texts(v, (*path, n)))
-    elif isinstance(value, int) and abs(value) >= 10**6: yield path, str(value)
+    elif isinstance(value, int) or isinstance(value, float) and value.is_integer():
+        if abs(value) >= 10**6: yield path, str(int(value))
 
 # %% ../../nbs/10_data/76_searched.ipynb #e7159f0b
 def _named_spans(words:str, values:dict)->list:
@@ -79,10 +86,11 @@ def search_rows(
     "Return the findings of every column that is searched, in many rows at once."
     places = [(n, path, role, words) for n, (values, roles) in enumerate(rows) for column, role in roles.items()
               if role in ('text', 'hidden', 'named', 'seen') for path, words in _texts(values.get(column), (column,))]
-    found = iter(detector([words for *_, role, words in places if role != 'named']))
+    by_pattern = lambda path, role: role == 'named' or path[-1] is None
+    found = iter(detector([words for _, path, role, words in places if not by_pattern(path, role)]))
     cells = [[] for _ in rows]
     for n, path, role, words in places:
-        spans = _named_spans(words, rows[n][0]) if role == 'named' else next(found)
+        spans = _named_spans(words, rows[n][0]) if by_pattern(path, role) else next(found)
         cells[n].append(Cell(path, role, words, spans))
     return cells
 
@@ -90,8 +98,14 @@ def search_rows(
 def _changed(value, changes:dict, path:tuple=()):
     "`value` with the texts at the paths in `changes` replaced."
     if path in changes: return changes[path]
-    if isinstance(value, dict): return {name: _changed(v, changes, (*path, name)) for name, v in value.items()}
-    return [_changed(v, changes, (*path, n)) for n, v in enumerate(value)] if isinstance(value, list) else value
+    if isinstance(value, list): return [_changed(v, changes, (*path, n)) for n, v in enumerate(value)]
+    if not isinstance(value, dict): return value
+    made = {}
+    for name, v in value.items():
+        new, times = changes.get((*path, name, None), name), 1
+        while new in made: times += 1; new = f'{changes.get((*path, name, None), name)} {times}'
+        made[new] = _changed(v, changes, (*path, name))
+    return made
 
 # %% ../../nbs/10_data/76_searched.ipynb #a19999db
 @dataclass(frozen=True)
@@ -119,7 +133,7 @@ class Protection:
 # %% ../../nbs/10_data/76_searched.ipynb #151b4283
 def _open(value, secret:bytes, closed:list):
     "`value` with the tokens in its texts opened; an error goes to `closed`."
-    if isinstance(value, dict): return {name: _open(v, secret, closed) for name, v in value.items()}
+    if isinstance(value, dict): return {_open(name, secret, closed): _open(v, secret, closed) for name, v in value.items()}
     if isinstance(value, list): return [_open(v, secret, closed) for v in value]
     if not isinstance(value, str): return value
     try: return decrypt(value, secret)
