@@ -12,7 +12,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from .augment import augment_rows, check_given, choose_policy, refuse_held_out, why_nothing
-from .databases import is_sql
+from .databases import dataset_splits, is_dataset, is_sql
 from .files import blank, find_files
 from .read import _Ids, _row, _which, odd_ids
 from .sidecars import RepeatedIds, beside, check_outputs
@@ -31,7 +31,9 @@ def _names(source)->list[str]:
     here = Path(str(source)).expanduser().absolute()
     if (here/'manifest.json').is_file():
         raise UserError(f"{here.name} is an artifact, not a file: augment a corpus with augment_corpus")
-    return [here.parent.name, here.stem, *([p.stem for p, _ in find_files(source)] if here.is_dir() else [])]
+    if is_dataset(here): inside = dataset_splits(source)
+    else: inside = [p.stem for p, _ in find_files(source)] if here.is_dir() else []
+    return [here.parent.name, here.stem, *inside]
 
 # %% ../../nbs/10_data/86_augment_file.ipynb #6f519633
 def refuse_held_name(
