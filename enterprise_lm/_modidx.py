@@ -4132,6 +4132,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'enterprise_lm.evidence._plain': ('evidence.html#_plain', 'enterprise_lm/evidence.py'),
                                         'enterprise_lm.evidence._records': ('evidence.html#_records', 'enterprise_lm/evidence.py'),
                                         'enterprise_lm.evidence._search_file': ('evidence.html#_search_file', 'enterprise_lm/evidence.py'),
+                                        'enterprise_lm.evidence._set_aside_of_others': ( 'evidence.html#_set_aside_of_others',
+                                                                                         'enterprise_lm/evidence.py'),
                                         'enterprise_lm.evidence._tree': ('evidence.html#_tree', 'enterprise_lm/evidence.py'),
                                         'enterprise_lm.evidence._unclaimed': ('evidence.html#_unclaimed', 'enterprise_lm/evidence.py'),
                                         'enterprise_lm.evidence._whose': ('evidence.html#_whose', 'enterprise_lm/evidence.py'),

@@ -9,6 +9,7 @@ __all__ = ['cut_out', 'roles_of', 'Cell', 'search_rows', 'Protection', 'open_val
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from ..core.errors import UserError
 from .actions import decrypt, encrypt, protect
 from .privacy import find_personal, redact
@@ -68,7 +69,8 @@ def _texts(value, path:tuple)->Iterator[tuple[tuple, str]]:
         for name, v in value.items():
             yield (*path, name, None), str(name)
             yield from _texts(v, (*path, name))
-    elif isinstance(value, list): yield from (t for n, v in enumerate(value) for t in _texts(v, (*path, n)))
+    elif isinstance(value, list | tuple): yield from (t for n, v in enumerate(value) for t in _texts(v, (*path, n)))
+    elif isinstance(value, Decimal): yield path, str(value)
     elif isinstance(value, int) or isinstance(value, float) and value.is_integer():
         if abs(value) >= 10**6: yield path, str(int(value))
 
@@ -98,7 +100,7 @@ def search_rows(
 def _changed(value, changes:dict, path:tuple=()):
     "`value` with the texts at the paths in `changes` replaced."
     if path in changes: return changes[path]
-    if isinstance(value, list): return [_changed(v, changes, (*path, n)) for n, v in enumerate(value)]
+    if isinstance(value, list | tuple): return [_changed(v, changes, (*path, n)) for n, v in enumerate(value)]
     if not isinstance(value, dict): return value
     made = {}
     for name, v in value.items():
