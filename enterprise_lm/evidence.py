@@ -64,15 +64,21 @@ def _batches_of_others(corpus:Artifact, mark:str)->Iterator: # record batches
 
 _mark = re.compile('s-[0-9a-f]{16}')
 
+def _set_aside_of_others(corpus:Artifact, mark:str)->Iterator[dict]:
+    "Yield the rows of somebody else's that a corpus set aside."
+    for path in sorted(corpus.path.glob('*.jsonl')):
+        for row in _lines(path, lambda line: '"subject"' in line):
+            if _mark.fullmatch(str(row.get('subject'))) and row['subject'] != mark: yield row
+
 def texts_of_others(
     corpus:Artifact, # a corpus
     mark:str,        # of a person
 )->Iterator[str]: # one after another
     "Yield the texts of a corpus that are somebody else's, of rows that were set aside too."
     for batch in _batches_of_others(corpus, mark): yield from batch['text'].to_pylist()
-    for path in sorted(corpus.path.glob('*.jsonl')):
-        for row in _lines(path, lambda line: '"subject"' in line and '"text"' in line):
-            if _mark.fullmatch(str(row.get('subject'))) and row['subject'] != mark: yield str(row.get('text') or '')
+    yield from (str(row.get('text') or '') for row in _set_aside_of_others(corpus, mark))
+
+
 
 # %% ../nbs/95_evidence.ipynb #a0820af7
 def ids_of_others(
@@ -80,8 +86,9 @@ def ids_of_others(
     mark:str,        # of a person
     ids,             # of her rows, in any corpus
 )->set: # of them
-    "Return those of `ids` that rows of somebody else have too."
-    return {i for batch in _batches_of_others(corpus, mark) for i in batch['id'].to_pylist()} & set(ids)
+    "Return those of `ids` that rows of somebody else have too, be they set aside."
+    found = {i for batch in _batches_of_others(corpus, mark) for i in batch['id'].to_pylist()}
+    return (found | {str(row.get('id')) for row in _set_aside_of_others(corpus, mark)}) & set(ids)
 
 # %% ../nbs/95_evidence.ipynb #874b5417
 def _tree(words)->re.Pattern:
