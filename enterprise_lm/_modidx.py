@@ -4187,7 +4187,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'enterprise_lm.holdings.Subject': ('holdings.html#subject', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings.Subject._repr_html_': ( 'holdings.html#subject._repr_html_',
                                                                                         'enterprise_lm/holdings.py'),
-                                        'enterprise_lm.holdings.Subject.ids': ('holdings.html#subject.ids', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings.Subject.mark': ('holdings.html#subject.mark', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings.Subject.rows': ('holdings.html#subject.rows', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._Search': ('holdings.html#_search', 'enterprise_lm/holdings.py'),

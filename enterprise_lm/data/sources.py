@@ -14,8 +14,8 @@ from ..core.artifact import canonical, data_digest, file_digest, load, path_dige
 from ..core.errors import UserError, unknown
 from ..core.progress import track
 from .arrow_files import arrow_batches
-from .databases import (database_name, hub_records, hub_source, is_dataset, is_sql, saved_dataset, split_source,
-                                          sql_records)
+from .databases import (
+    database_name, hub_records, hub_source, is_dataset, is_sql, saved_dataset, split_source, sql_records)
 from .docstrings import docstring_files
 from .encodings import encoding_doubt, find_encoding
 from .files import (Record, file_format, find_files, records, skipped_files, source_path,
