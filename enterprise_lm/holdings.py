@@ -66,8 +66,6 @@ class Subject:
 
     @property
     def mark(self)->str: return self.known.mark
-    @property
-    def ids(self)->frozenset: return self.known.ids
 
     def rows(self)->list[dict]:
         names = ('kind', 'name', 'rows', 'why', 'action')
