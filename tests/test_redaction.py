@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings as hypothesis_settings, stra
 from enterprise_lm.core.errors import UserError
 from enterprise_lm.core.settings import Settings
 from enterprise_lm.data.actions import decrypt
+from enterprise_lm.data.corpus import prepare
 from enterprise_lm.data.privacy import redact
 from enterprise_lm.data.redaction import redact_file
 from enterprise_lm.data.subjects import key
@@ -169,3 +170,34 @@ def test_who_redacts_more_never_gets_the_persons_in_clear(tmp_path, also):
     (tmp_path/'in.csv').write_text('customer_id,text\ncustomer-17,my lamp is dark\nJohn Carter,hello\n', encoding='utf-8')
     redact_file(tmp_path/'in.csv', tmp_path/'out.csv', settings=Settings(root=tmp_path), tagger=False, also=also)
     assert [r['customer_id'][:2] for r in read(tmp_path/'out.csv')] == ['s-', 's-']
+
+
+@given(st.recursive(st.one_of(st.text(max_size=4), st.integers(), st.floats(), st.none(), st.booleans(), st.sampled_from(['ann@loom.example', 13812345678.0, 13812345678])),
+                    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.one_of(st.text(max_size=3), st.sampled_from(['ann@loom.example', 'bo@loom.example', '13812345678', '[EMAIL]', '[EMAIL] 2'])), inner, max_size=4)), max_leaves=8))
+@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_nothing_of_an_object_is_passed_over_and_nothing_of_it_is_lost(tmp_path_factory, value):
+    here = tmp_path_factory.mktemp('object')
+    (here/'in.jsonl').write_text(json.dumps(dict(text='hi', extra=value)) + '\n')
+    given, = lines(here/'in.jsonl')
+    how = dict(settings=Settings(root=here), tagger=False)
+    seen, masked = redact_file(here/'in.jsonl', here/'seen.jsonl', **how), redact_file(here/'in.jsonl', here/'out.jsonl', also='all', **how)
+    out, written_down = (here/'out.jsonl').read_text(), (here/'out.jsonl.findings.jsonl').read_text()
+    for secret in ('ann@loom.example', '13812345678'):
+        if secret in json.dumps(given): assert secret not in out and secret not in written_down and seen['left']['extra'] and seen['warnings']
+    assert masked['left'] == {}
+    def size(v): return 1 + sum(map(size, v.values() if isinstance(v, dict) else v)) if isinstance(v, dict | list) else 1
+    assert size(lines(here/'out.jsonl')[0]['extra']) == size(given['extra'])
+    redact_file(here/'in.jsonl', here/'sealed.jsonl', also='all', action='encrypt', **how)
+    redact_file(here/'sealed.jsonl', here/'back.jsonl', action='decrypt', **how)
+    numbers = lambda v: json.loads(json.dumps(v, default=str), parse_int=lambda n: n if abs(int(n)) >= 10**6 else int(n), parse_float=lambda n: str(int(float(n))) if float(n).is_integer() and abs(float(n)) >= 10**6 else n)
+    assert str(numbers(lines(here/'back.jsonl')[0])) == str(numbers(given))
+
+
+def test_the_source_of_a_corpus_is_no_person(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'a.csv').write_text('id,text\n' + ''.join(f'{n},my lamp number {n} went dark on the way\n' for n in range(20)))
+    corpus = prepare('a.csv', name='lamps')
+    done = redact_file(str(corpus.path), tmp_path/'out.csv')
+    assert 'source' not in done['left'] and not any('source' in warning for warning in done['warnings'])
+    (tmp_path/'b.jsonl').write_text(json.dumps(dict(text='hi', source='ann@loom.example')) + '\n')
+    assert redact_file('b.jsonl', tmp_path/'b.csv', tagger=False)['left'] == dict(source=1)
