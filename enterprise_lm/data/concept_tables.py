@@ -125,8 +125,28 @@ def _table(path:Path)->list[tuple[int, list]]:
                         'save it from the spreadsheet again as csv UTF-8') from None
 
 # %% ../../nbs/10_data/63_concept_tables.ipynb #e31858fb
+def _linked(library:Library, id:str, term:str, where:str)->str:
+    "The id of what concept `id` is linked to by `term`."
+    found = [c for c in library.lookup(term) if c.id != id and (c.id == term or c.status != 'rejected')]
+    found = [c for c in found if c.status == found[0].status]
+    if len(found) == 1: return found[0].id
+    if not found:
+        raise UserError(f'{where} holds {term[:40]!r}, no id and no label of another concept: '
+                        'add a row for it, or correct the cell')
+    raise UserError(f"{where} holds {term[:40]!r}, which several concepts are called: write {' or '.join(c.id for c in found)}")
+
+def _find_links(library:Library, concepts:list, places:list):
+    "Let every link of `concepts` be the id of one of them or of the library."
+    known = Library('', [*library, *concepts])
+    for c, place in zip(concepts, places):
+        for name in _lists:
+            ids = (_linked(known, c.id, term, f'{place}: column `{name}`') for term in getattr(c, name))
+            setattr(c, name, list(dict.fromkeys(ids)))
+
+# %% ../../nbs/10_data/63_concept_tables.ipynb #db90915b
 def read_csv(
     path, # a csv file, as `to_csv` wrote it or by hand
+    library:Library|None=None, # where it belongs: links may name its concepts; None leaves them as they are written
 )->list[Concept]: # in the order of the file
     "Return the concepts of a csv file; raises `UserError` with file and row for what cannot be understood."
     path = Path(path)
@@ -140,4 +160,5 @@ def read_csv(
         found.append(_csv_concept(head, cells, where))
     twice = next((c.id for c in found if c.id in seen or seen.add(c.id)), '')
     if twice: raise UserError(f'{path.name}: the id {twice} stands in two rows; merge them')
+    if library is not None: _find_links(library, found, [f'{path.name}, line {line}' for line, _ in table[1:]])
     return found
