@@ -344,3 +344,14 @@ def test_a_files_own_encoding_is_found(tmp_path, encoding, texts):
     path = tmp_path/'some.txt'
     path.write_bytes('\n'.join(texts).encode(encoding))
     assert read_rows(path).table['text'].to_pylist() == texts
+
+
+def test_the_splits_of_a_saved_data_set_stay_what_they_are(tmp_path):
+    import datasets
+    datasets.disable_progress_bars()
+    made = {split: datasets.Dataset.from_dict(dict(text=[f'{split} lamp {n} is dark, please' for n in range(40)])) for split in ('train', 'test')}
+    datasets.DatasetDict(made).save_to_disk(str(tmp_path/'saved'))
+    whole, alone = (Corpus.load(prepare(f'{tmp_path}/saved{part}', preparation='as_is', name='saved', root=tmp_path/'root')) for part in ('', '#train'))
+    assert sorted(whole['test'].texts) == sorted(made['test']['text']) and not set(whole['train'].texts) & set(made['test']['text'])
+    assert sum(len(alone[side]) for side in alone.splits) == 40 and all(t.startswith('train') for side in alone.splits for t in alone[side].texts)
+    with pytest.raises(UserError, match='unknown split `dev`'): prepare(f'{tmp_path}/saved#dev', root=tmp_path/'root')
