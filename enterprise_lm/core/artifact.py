@@ -270,12 +270,12 @@ def list_artifacts(
     kind:str='*', # the kind wanted, or '*' for all
     root=None,    # folder of artifacts; the workspace's when None
     damaged:list|None=None, # gets the error of each that cannot be read; without it the first is raised
-    name:str='',  # of those wanted, or the name of a folder; '' for all
+    name:str|None=None, # of those wanted, or the name of a folder; None for all
 )->list[Artifact]: # newest first
     "Return the artifacts below `root`, unverified; raises `UserError` for a damaged manifest of one that is wanted."
     found = []
     for folder in _folders(kind, root):
-        if name not in ('', folder.name, _name_of(folder)): continue
+        if name not in (None, folder.name, _name_of(folder)): continue
         try: found.append(load(folder, verify=False))
         except UserError as error:
             if damaged is None: raise
