@@ -66,9 +66,11 @@ def replacing(
         for draft in drafts: draft.unlink(missing_ok=True)
 
 # %% ../../nbs/10_data/44_writing.ipynb #be4e466c
+_kinds = {str: 'string', float: 'float64', bool: 'bool'}
+
 def _kind(value)->str:
     "The kind of one value."
-    if type(value) is not int: return {str: 'string', float: 'float64', bool: 'bool'}.get(type(value), 'json')
+    if type(value) is not int: return _kinds.get(type(value), 'json')
     return 'int64' if abs(value) <= 2**53 else 'long' if -2**63 <= value < 2**63 else 'json'
 
 class Columns:
