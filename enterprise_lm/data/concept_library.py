@@ -149,7 +149,7 @@ def take(
 )->dict: # concepts taken, and sentences about what was passed over
     "Import a file as one edit; raises `UserError` when it cannot be read or the library would not hold together."
     path = Path(path)
-    found, notes = read_turtle(path) if _format(path) == 'ttl' else (read_csv(path), [])
+    found, notes = read_turtle(path) if _format(path) == 'ttl' else (read_csv(path, self), [])
     if (new := _differing(self, found)):
         trial = Library(self.name, [replace(c) for c in self])
         replay(trial, [dict(action='import', concepts=new)]).check()
