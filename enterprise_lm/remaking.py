@@ -23,7 +23,7 @@ from .data.label_export import corpus_key
 from .data.leave_out import leave_out
 from .data.profiles import profile_without, read_profiles
 from .data.subjects import subject_marker, text_marker
-from .evidence import row_judge
+from .evidence import ids_of_others, row_judge
 from .holdings import Holding, Subject
 from .opinions import edits_without
 from .pipelines.pipeline import find_pipeline
@@ -137,9 +137,10 @@ def _parents(self:Remaking, old:Artifact)->list:
 
 @patch
 def _ids(self:Remaking, old:Artifact)->frozenset:
-    "Ids of her rows in a corpus, without those that are of others' rows too."
+    "Ids of her rows in a corpus, without those that are of others' rows there too."
     known = self.subject.known
-    return frozenset(i for key, i in known.rows if key == corpus_key(old)) - known.shared | known.telling_ids
+    own = {i for key, i in known.rows if key == corpus_key(old)}
+    return frozenset(own - ids_of_others(old, known.mark, own) | known.telling_ids)
 
 @patch
 def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
