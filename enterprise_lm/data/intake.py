@@ -8,13 +8,13 @@ __all__ = ['listed', 'Intake', 'make_intake', 'intake_record']
 # %% ../../nbs/10_data/36_intake.ipynb #bc8ba7ef
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fastcore.basics import patch
 from ..core.settings import get_settings
 from .actions import protect
 from .policy import read_policy
 from .privacy import Detector
-from .subjects import key
+from .subjects import key, subject_marker
 
 # %% ../../nbs/10_data/36_intake.ipynb #ed78e0a4
 def listed(
@@ -41,14 +41,36 @@ class Intake:
     root:str = field(default='.', repr=False) # the workspace, for its key
 
     def __call__(self, batch:dict)->dict:
-        found = self.detector(batch['text']) if self.detector else []
-        dropped, detail = list(batch['dropped']), list(batch['detail'])
-        for rule, reasons in self._reasons(batch, found):
+        found, dropped, detail = self._found(batch), list(batch['dropped']), list(batch['detail'])
+        everywhere = [sum(spans, []) for spans in zip(*found.values())]
+        for rule, reasons in self._reasons(batch, everywhere):
             for row, why in enumerate(reasons):
                 if why and not dropped[row]: dropped[row], detail[row] = rule, why
         if not self.detector: return batch | dict(dropped=dropped, detail=detail)
-        return batch | dict(text=self._changed(batch['text'], found), dropped=dropped, detail=detail,
-                            decision=[self._decided(spans) for spans in found])
+        changed = {column: self._cells(column, batch[column], spans) for column, spans in found.items()}
+        return batch | changed | dict(dropped=dropped, detail=detail, decision=[self._decided(s) for s in everywhere])
+
+# %% ../../nbs/10_data/36_intake.ipynb #ebfc4cac
+_beside = ('id', 'group', 'label')
+
+@patch
+def _found(self:Intake, batch:dict)->dict: # {column: the findings in each of its cells}, the text first
+    "What is found in the text and, when something may become of it, in what stands beside it."
+    if not self.detector: return {}
+    found, look = dict(text=self.detector(batch['text'])), replace(self.detector, tagger=False)
+    beside = {c: [str(v or '') for v in batch.get(c, ())] for c in _beside if self.actions}
+    return found | {column: look(cells) for column, cells in beside.items() if any(cells)}
+
+# %% ../../nbs/10_data/36_intake.ipynb #ee33e0a4
+@patch
+def _cells(self:Intake, column:str, values:list, found:list)->list:
+    "The cells of a column as the policy wants them."
+    if column == 'text': return self._changed(values, found)
+    if column == 'label':
+        return [new if old else old for old, new in zip(values, self._changed([v or '' for v in values], found))]
+    acts = {kind for kind, action in self.actions if action != 'refuse'}
+    mark = subject_marker(get_settings(self.root))
+    return [mark(v) if acts & {s.type for s in spans} else v for v, spans in zip(values, found)]
 
 # %% ../../nbs/10_data/36_intake.ipynb #eaece9eb
 @patch
