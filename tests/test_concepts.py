@@ -48,7 +48,7 @@ def test_turtle_and_csv_lose_nothing(tmp_path, library):
     assert not notes
     def without_empty(d): return json.loads(json.dumps(d))
     assert content(back) == content(library)
-    assert {c.id: to_dict(c) for c in read_csv(tmp_path/'a.csv')} == {c.id: to_dict(c) for c in library}
+    assert {c.id: to_dict(c) for c in read_csv(tmp_path/'a.csv')} == {c.id: to_dict(c) for c in read_csv(tmp_path/'a.csv', Library())} == {c.id: to_dict(c) for c in library}
     assert to_turtle(Library('shop', back)) == to_turtle(library)
 
 
@@ -209,7 +209,7 @@ def test_the_functions_of_the_command_line(tmp_path, monkeypatch):
         assert concepts_import(name, 'copy-' + name[2:], 'r1')['concepts'] == built['concepts']
         assert concepts_import(name, 'copy-' + name[2:], 'r1')['changed'] == 0
     with pytest.raises(UserError, match='no concept'): concepts_query('shop', 'lampe')
-    with pytest.raises(UserError, match='cannot be written'): concepts_export('shop', 'nowhere/a.csv')
+    with pytest.raises(UserError, match='there is no folder'): concepts_export('shop', 'nowhere/a.csv')
     with pytest.raises(UserError, match='who='): concepts_edit('shop', 'accept', 'lamp')
 
 
@@ -345,3 +345,22 @@ def test_no_address_with_a_user_or_a_password_is_noted(secret):
     for source in (f'postgresql://ann:{secret}@db/shop#SELECT 1', f'mssql+pyodbc:///?odbc_connect=PWD={secret}#SELECT 1', f"env:SHOP#SELECT text FROM t WHERE who = '{secret}'"):
         try: assert not _tells_nobody(source)
         except UserError: pass   # a # in a password: no query is left
+
+
+def test_a_table_links_by_labels_and_loses_no_link(tmp_path, monkeypatch):
+    from enterprise_lm.data.concept_library import concepts_import
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path/'hand.csv'
+    table.write_text('preferred en,preferred zh,broader,related\nshoe,鞋,,\nboot,靴子,Shoe,\nlace,,,靴子 | shoe\n', encoding='utf-8')
+    concepts_import(str(table), 'hand', 'Ann')
+    from enterprise_lm.data.concept_versions import open_library
+    library = open_library('hand')
+    assert [c.label for c in library.broader('boot')] == ['shoe']
+    assert {c.label for c in library.related('lace')} == {'boot', 'shoe'}
+    table.write_text('preferred en,broader\nclog,shoe\n', encoding='utf-8')   # what the library has already may be named too
+    concepts_import(str(table), 'hand', 'Ann')
+    assert [c.label for c in open_library('hand').broader('clog')] == ['shoe']
+    for wrong in ('shoo', 'c-0123456789ab', 'sandal'):
+        table.write_text(f'preferred en,broader\nmule,shoe\nsandal,{wrong}\n', encoding='utf-8')
+        with pytest.raises(UserError, match=f"hand.csv, line 3: column `broader` holds '{wrong}'"): concepts_import(str(table), 'hand', 'Ann')
+    assert not open_library('hand').lookup('mule')
