@@ -98,7 +98,7 @@ def test_a_batch_job_refuses_a_file_in_another_language(chinese):
     assert not (root/'out.jsonl').exists()
     mixed = rows[:20] + [dict(text=f'第{i}号订单什么时候发货，请问我们要等多久？') for i in range(20)]
     (root/'mixed.jsonl').write_text('\n'.join(json.dumps(r, ensure_ascii=False) for r in mixed), encoding='utf-8')
-    assert 'has text in ja' in predict_file(model, root/'mixed.jsonl', root/'out.jsonl', settings=get_settings(root))['warning']
+    assert 'has text in ja' in predict_file(model, root/'mixed.jsonl', root/'out.jsonl', settings=get_settings(root))['warnings'][0]
 
 
 def test_training_refuses_a_checkpoint_for_another_language(chinese, tmp_path):

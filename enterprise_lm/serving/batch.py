@@ -286,7 +286,7 @@ def predict_file(
     chunk:int=0,         # rows in a part; 0: 256 to label, 16 to write
     sampling:dict|None=None, # of a language model: max_new_tokens, temperature, top_p, seed, stop
     settings=None,       # Settings; those of the working folder when None
-)->dict: # rows answered, rejected, seconds, output, and a warning where there is one
+)->dict: # rows answered, rejected, seconds, output, warnings
     "Answer every row of a file; killed, the same call goes on. Rejected rows go to `<output>.rejected.jsonl`."
     started, settings = time.monotonic(), settings or get_settings()
     source, target = _checked(input, output, format)
@@ -297,5 +297,5 @@ def predict_file(
     warning = _check_language(door, source, job)
     answered, refused = _answer_file(predictor, source, target, job, chunk, sampling, door)
     seconds = round(time.monotonic() - started, 3)
-    answer = dict(rows=answered, rejected=refused, seconds=seconds, output=str(target))
-    return answer | (dict(warning=warning) if warning else {})
+    return dict(rows=answered, rejected=refused, seconds=seconds, output=str(target),
+                warnings=[warning] if warning else [])
