@@ -256,8 +256,8 @@ def evidence_in(
     settings=None,     # Settings; those of the working folder when None
 )->Counter: # 'row': rows of hers, 'name': rows of nobody's that name her
     "Count what an artifact's files hold of a person."
-    files = (p for p in sorted(artifact.path.rglob('*')) if p.suffix[1:] in (*formats, 'arrow') and p.stat().st_size
-             and (artifact.kind, p.name) != ('corpus', 'corpus.json'))
+    kinds = _readers if artifact.kind == 'corpus' else {f'.{kind}' for kind in (*formats, 'arrow')}
+    files = (p for p in sorted(artifact.path.rglob('*')) if p.suffix in kinds and p.stat().st_size)
     return sum((evidence_in_file(path, judge, settings) for path in files), Counter())
 
 # %% ../nbs/95_evidence.ipynb #145126d6
