@@ -585,3 +585,51 @@ def test_rows_of_nobody_that_name_her_stay_in_files(tmp_path, monkeypatch):
     done = erase('Ann Loom', None, here).json('erasure.json')
     assert [json.loads(line)['text'] for line in (here.root/'out.jsonl').read_text().splitlines()] == ['Ann Loom called about the lamp']
     assert not done['complete'] and [h.action for h in find_subject('Ann Loom', here).holdings] == ['mask the name in the source, then take her out by hand']
+
+
+def test_short_texts_names_and_numbers_take_nothing_of_others(tmp_path, monkeypatch):
+    here = keyed(tmp_path/'here')
+    monkeypatch.chdir(here.root)
+    said = [('100007', 'Please cancel my order'), ('c-8', 'Please cancel my order, I ordered the wrong lamp by mistake and want the green one'), ('c-9', 'Hello there. Please cancel my order. Thank you.')]
+    rows = [dict(id=str(100000 + n), text=f'The lamp in room {n} hums all night long, what can I do?', label=('Mia', '100007')[n % 2], customer_id='Mia' if n == 3 else f'c{n}') for n in range(40)]
+    rows += [dict(id=str(200000 + n), text=text, label='Mia', customer_id=who) for n, (who, text) in enumerate(said)]
+    prepare(rows, name='letters')
+    for who, hers in (('100007', {'200000'}), ('Mia', {'200000', '100003'})):
+        facts = erase(who, None, here).json('erasure.json')
+        assert facts['complete'], facts['still_there']
+        left = Corpus.load(find_corpus('letters'))
+        assert {r['id'] for side in left.splits for r in left[side].rows()} == {r['id'] for r in rows} - hers
+
+
+def test_what_another_wrote_too_stays_with_her_copy_gone(tmp_path, monkeypatch):
+    here, text = keyed(tmp_path/'here'), 'The parcel of last week has still not arrived at my door, please help'
+    monkeypatch.chdir(here.root)
+    rows = [dict(id=f'case-{n:08}', text=f'The lamp in room {n} hums all night long, what can I do?', customer_id=f'c{n}') for n in range(40)]
+    rows = [dict(id='hers-00000001', text=text, customer_id='her'), *rows, dict(id='other-0000001', text=text, customer_id='other')]
+    prepare(rows, name='letters', preparation=dict(exact_duplicates=True))
+    facts = erase('her', None, here).json('erasure.json')
+    assert facts['complete'], facts['still_there']
+    left = find_corpus('letters')
+    kept, = map(json.loads, left.file('rejected.jsonl').read_text().splitlines())
+    assert kept['values']['id'] == 'other-0000001' and kept['values']['text'] == text and 'hers' not in json.dumps(kept)
+
+
+def test_a_remark_about_a_customer_loses_her_name(tmp_path):
+    here = workspace(tmp_path/'here')
+    store_label('row-1', 'c@1', 'intent', 'billing', 'Ben', 'customer-17 called twice, Customer-170 did not', settings=here)
+    assert [h.kind for h in find_subject('customer-17', here).holdings] == ['remark']
+    facts = erase('customer-17', None, here).json('erasure.json')
+    assert facts['complete'] and facts['renamed'] == dict(remark=1), facts['still_there']
+    label, = list_labels(settings=here)
+    assert label['annotator'] == 'Ben' and label['reason'].startswith('erased-') and label['reason'].endswith('called twice, Customer-170 did not')
+
+
+def test_a_profile_of_nobody_else_is_told_before(tmp_path, monkeypatch):
+    here = workspace(tmp_path/'here', '[data]\nconsent = yes\n')
+    monkeypatch.chdir(here.root)
+    source = write_rows(here.root/'p.jsonl', [dict(user_id='her', text='My lamp is dark again, please help.', consent='yes')])
+    build_profiles(str(source), 'clicks')
+    planned = plan_erasure(find_subject('her', here), here)['not_made_again']
+    facts = erase('her', None, here).json('erasure.json')
+    assert [what.partition('@')[0] for what in planned] == ['profile clicks'] and facts['not_made_again'] == planned
+    assert facts['complete'] and not list_artifacts('profile', here.folder('artifacts'))
