@@ -1175,8 +1175,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library._union': ( '10_data/concept_library.html#_union',
                                                                                                    'enterprise_lm/data/concept_library.py'),
-                                                    'enterprise_lm.data.concept_library._write_whole': ( '10_data/concept_library.html#_write_whole',
-                                                                                                         'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library.build_library': ( '10_data/concept_library.html#build_library',
                                                                                                           'enterprise_lm/data/concept_library.py'),
                                                     'enterprise_lm.data.concept_library.combine': ( '10_data/concept_library.html#combine',

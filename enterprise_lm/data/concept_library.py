@@ -7,7 +7,7 @@ __all__ = ['combine', 'build_library', 'concepts_build', 'concepts_query', 'conc
            'find_library', 'open_library', 'save_library']
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #18cdc95a
-import re, time
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,9 @@ from .concept_versions import newest_version, open_library, parts_of, save_libra
 from .concepts import Concept, Library, to_dict
 from .databases import database_name, is_sql, split_source
 from .privacy import redact
+from .sidecars import check_place
 from .skos import read_turtle, to_turtle
+from .writing import replacing
 
 _all_ = ['find_library', 'open_library', 'save_library']  # those of concept_versions
 
@@ -236,24 +238,14 @@ def _check_free(path:Path, ending:str):
     raise UserError(f'{path} is there already and is no concept library: name another file, or move it away')
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #67751811
-def _write_whole(path:Path, data:bytes):
-    "Write a file; raises `UserError` when it cannot be written, and leaves what was there."
-    part = path.with_name(f'.{path.name}.{time.time_ns()}')
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        if path.parent.is_dir(): part.unlink(missing_ok=True)
-        said = f'{path} cannot be written: {error.strerror}'
-        raise UserError(f'{said}; name a folder that is there and may be written') from None
-
-# %% ../../nbs/10_data/89_concept_library.ipynb #d54a3159
 def concepts_export(name:str, file:str)->dict:
     "`elm concepts export NAME FILE`: writes .ttl or .csv, whole or not at all."
     path, library = Path(file), open_library(name)
     ending = _format(path)
+    check_place(path)
     _check_free(path, ending)
-    _write_whole(path, _formats[ending](library).encode('utf-8-sig' if ending == 'csv' else 'utf-8'))
+    with replacing(path) as (draft,):
+        draft.write_text(_formats[ending](library), encoding='utf-8-sig' if ending == 'csv' else 'utf-8', newline='')
     return dict(file=str(path), concepts=len(library), bytes=path.stat().st_size)
 
 # %% ../../nbs/10_data/89_concept_library.ipynb #2ca04c6c
