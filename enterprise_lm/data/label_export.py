@@ -6,7 +6,7 @@
 __all__ = ['corpus_key', 'labelled_rows', 'label_agreement', 'export_labels']
 
 # %% ../../nbs/10_data/94_label_export.ipynb #d5220d33
-import csv, json, os
+import csv
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
@@ -15,6 +15,7 @@ from .agreement import Agreement, agreement, by_item
 from .corpus import Corpus
 from .labels import current_labels
 from .subjects import subject_keys
+from .writing import json_line, replacing
 
 # %% ../../nbs/10_data/94_label_export.ipynb #caf5db4c
 def corpus_key(
@@ -66,14 +67,11 @@ def _csv_cell(value):
 # %% ../../nbs/10_data/94_label_export.ipynb #81404505
 def _write(path:Path, rows:list[dict]):
     "Write rows in the format of the file's ending, whole or not at all."
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
-    with open(draft, 'w', encoding='utf-8-sig' if path.suffix == '.csv' else 'utf-8', newline='') as file:
-        if path.suffix == '.jsonl': file.writelines(json.dumps(row, ensure_ascii=False) + '\n' for row in rows)
-        else:
+    with replacing(path) as (draft,):
+        if path.suffix == '.jsonl': draft.write_bytes(b''.join(map(json_line, rows))); return
+        with open(draft, 'w', encoding='utf-8-sig', newline='') as file:
             table = csv.DictWriter(file, list(rows[0]))
             table.writeheader(); table.writerows({k: _csv_cell(v) for k, v in row.items()} for row in rows)
-        file.flush(); os.fsync(file.fileno())
-    os.replace(draft, path)
 
 # %% ../../nbs/10_data/94_label_export.ipynb #79fe61ef
 def label_agreement(corpus, task:str, settings=None)->Agreement:
@@ -98,6 +96,5 @@ def export_labels(
     if not rows:
         raise UserError(f"no item of task {task!r} has a label that enough annotators share: "
                         "adjudicate, or ask for less with minimum")
-    path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, rows)
     return dict(rows=len(rows), output=str(path), agreement=str(label_agreement(corpus, task, settings)))
