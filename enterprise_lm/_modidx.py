@@ -1479,6 +1479,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'enterprise_lm/data/databases.py'),
                                               'enterprise_lm.data.databases._engine': ( '10_data/databases.html#_engine',
                                                                                         'enterprise_lm/data/databases.py'),
+                                              'enterprise_lm.data.databases._judge': ( '10_data/databases.html#_judge',
+                                                                                       'enterprise_lm/data/databases.py'),
                                               'enterprise_lm.data.databases._plain': ( '10_data/databases.html#_plain',
                                                                                        'enterprise_lm/data/databases.py'),
                                               'enterprise_lm.data.databases._quiet_hub': ( '10_data/databases.html#_quiet_hub',

@@ -19,21 +19,20 @@ from ..core.errors import UserError, WorkError, unknown
 from .files import Record
 
 # %% ../../nbs/10_data/05_databases.ipynb #4f1a7ac8
-_hidden = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/|(\$\w*\$).*?\1", re.DOTALL)
+_comment = r'`[^`]*`|/\*(?!M?!).*?\*/'
+_hidden = re.compile(rf"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|(\$\w*\$).*?\1|{_comment}""", re.DOTALL)
+_hidden_of_mysql = re.compile(rf"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|--(?=\s|$)[^\n]*|\#[^\n]*|{_comment}""", re.DOTALL)
 
-def _bare(query:str)->str:
+def _bare(query:str, hidden=_hidden)->str:
     "A statement without its strings, comments and last semicolon."
-    return _hidden.sub("''", query).strip().rstrip('; \n\t')
+    return hidden.sub("''", query).strip().rstrip('; \n\t')
 
-# %% ../../nbs/10_data/05_databases.ipynb #0cd3e8c0
+# %% ../../nbs/10_data/05_databases.ipynb #22bb0c1e
 _changing = re.compile(r'\b(insert|update|delete|merge|replace\s+into|into|create|alter|drop|truncate|grant|revoke|'
                        r'call|copy|attach|pragma|set|lock|vacuum)\b', re.IGNORECASE)
 
-def check_query(
-    query:str, # SQL
-)->str: # the same without the semicolon at its end
-    "Return `query` when it is one SELECT; raises `UserError` for anything that may change data."
-    plain = _bare(query)
+def _judge(plain:str):
+    "Raise `UserError` unless a bare statement is one SELECT."
     first = plain.lstrip('( \n\t').split(None, 1)[0].lower() if plain.lstrip('( \n\t') else ''
     if first not in ('select', 'with', 'values', 'table'):
         raise UserError(f"the query begins with {first[:20] or 'nothing'!r}: "
@@ -43,6 +42,16 @@ def check_query(
     if found:
         raise UserError(f"the query holds {found[0].upper()}, which may change the database: "
                         "give one SELECT (put a column of that name in quotation marks)")
+    if re.search(r'/\*M?!', plain):
+        raise UserError("the query holds /*! … */, which MySQL carries out: take the comment out")
+
+def check_query(
+    query:str,      # SQL
+    dialect:str='', # of the database; 'mysql' and 'mariadb' read strings and comments in ways of their own
+)->str: # the same without the semicolon at its end
+    "Return `query` when it is one SELECT; raises `UserError` for anything that may change data."
+    _judge(_bare(query))
+    if dialect in ('mysql', 'mariadb'): _judge(_bare(query, _hidden_of_mysql))
     return query.strip().rstrip('; \n\t')
 
 # %% ../../nbs/10_data/05_databases.ipynb #2daa1f71
@@ -94,11 +103,17 @@ def _complaint(error:Exception, address)->str:
     return re.sub(r'(: )["\'].*', r'\1…', said)
 
 # %% ../../nbs/10_data/05_databases.ipynb #be46d8bc
+_session = dict(sqlite='PRAGMA query_only = ON', mysql='SET SESSION TRANSACTION READ ONLY',
+                mariadb='SET SESSION TRANSACTION READ ONLY')
+
 def _read_only(engine):
-    "Tell a SQLite engine to change nothing; PostgreSQL is told by its transaction."
+    "Tell each session of an engine to change nothing, where there are words for it; PostgreSQL's transactions know."
     from sqlalchemy import event
-    if engine.dialect.name == 'sqlite':
-        event.listen(engine, 'connect', lambda connection, _: connection.execute('PRAGMA query_only = ON'))
+    def tell(connection, _):
+        cursor = connection.cursor()
+        cursor.execute(_session[engine.dialect.name])
+        cursor.close()
+    if engine.dialect.name in _session: event.listen(engine, 'connect', tell)
     return engine.execution_options(postgresql_readonly=True) if engine.dialect.name == 'postgresql' else engine
 
 def _engine(address):
@@ -116,11 +131,12 @@ def sql_records(
     url:str,   # any SQLAlchemy address, or env:NAME where NAME holds one
     query:str, # one SELECT
 )->Iterator[Record]: # rows, numbered from 1
-    """Yield the rows of `query`, streamed and read only.
+    """Yield the rows of `query`, streamed, and read only where the database can be told so.
 
     Raises `UserError` for what the database refuses, `WorkError` when it is lost on the way."""
     from sqlalchemy.exc import SQLAlchemyError
-    query, address, row = check_query(query), _address(url), 0
+    address, row = _address(url), 0
+    query = check_query(query, address.get_backend_name())
     try:
         with _engine(address).connect() as connection:
             streamed = dict(stream_results=True, yield_per=1000, no_parameters=True)
