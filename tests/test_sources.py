@@ -177,6 +177,32 @@ def test_only_a_question_is_asked(query):
 def test_questions_are_asked(query): assert check_query(query)
 
 
+@pytest.mark.parametrize('query', ["SELECT 1 /*!50000 INTO OUTFILE '/tmp/x' */", 'SELECT /*M!100100 sleep(9) */ 1', "SELECT '\\'' INTO OUTFILE \"/tmp/x\" #'", "SELECT 1 --1 INTO OUTFILE '/tmp/x'", "SELECT 1 # one; two\n INTO @a"])
+def test_what_mysql_carries_out_is_no_comment(query):
+    with pytest.raises(UserError): check_query(query, 'mysql')
+
+
+@settings(quick, max_examples=200)
+@given(st.lists(st.sampled_from(["'", '"', '\\', '#', '--', ' ', '/*', '*/', '/*!', '`', '\n', 'a', '$$', ';', 'INTO x', 'delete from t']), max_size=12).map(' '.join), st.sampled_from(['', 'mysql', 'mariadb']))
+def test_any_query_is_judged_or_refused(rest, dialect):
+    try: checked = check_query(f'SELECT 1 {rest}', dialect)
+    except UserError as error: assert '\n' not in str(error); return
+    if dialect: assert check_query(f'SELECT 1 {rest}')   # never more than what is a question for every other
+
+
+def test_a_session_of_mysql_is_told_to_change_nothing():
+    from types import SimpleNamespace
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+    from enterprise_lm.data.databases import _read_only
+    said = []
+    cursor = SimpleNamespace(execute=said.append, close=lambda: None)
+    driver = SimpleNamespace(paramstyle='format', Error=Exception, connect=lambda *_, **__: SimpleNamespace(cursor=lambda: cursor, rollback=lambda: None, close=lambda: None, character_set_name=lambda: 'utf8mb4'))
+    for name in ('mysql', 'mariadb'):
+        _read_only(create_engine(f'{name}://ann@db.example/shop', module=driver, poolclass=NullPool, _initialize=False)).raw_connection().close()
+    assert said == ['SET SESSION TRANSACTION READ ONLY'] * 2
+
+
 @settings(quick, max_examples=200)
 @given(st.text(alphabet="SELCTFROMselectfrom *;'\"-/$%:()\n\0灯1,", max_size=40))
 def test_no_query_breaks_anything(tmp_path_factory, query):
