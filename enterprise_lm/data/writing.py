@@ -43,7 +43,8 @@ def sweep(
     "Remove drafts of `path`, files and folders, that processes left when they were killed."
     for draft in path.parent.glob(f'{glob.escape(_drafts(path))}*-????????'):
         try: os.kill(int(draft.name.split('-')[-2]), 0)
-        except ProcessLookupError: shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+        except ProcessLookupError:
+            shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
         except (ValueError, OverflowError, PermissionError): pass
 
 # %% ../../nbs/10_data/44_writing.ipynb #e5d7175a
@@ -56,14 +57,15 @@ def replacing(
     drafts = [draft_beside(p) for p in paths]
     try:
         for path in paths: path.parent.mkdir(parents=True, exist_ok=True); sweep(path)
-        yield drafts
-        for draft, path in zip(drafts, paths):
-            if draft.exists(): draft.replace(path)
+        try:
+            yield drafts
+            for draft, path in zip(drafts, paths):
+                if draft.exists(): draft.replace(path)
+        finally:
+            for draft in drafts: draft.unlink(missing_ok=True)
     except OSError as error:
         raise WorkError(f"could not write {paths[0].name}: {error.strerror or error}; make room or rights in "
                         f"{paths[0].parent} and run it again") from error
-    finally:
-        for draft in drafts: draft.unlink(missing_ok=True)
 
 # %% ../../nbs/10_data/44_writing.ipynb #be4e466c
 _kinds = {str: 'string', float: 'float64', bool: 'bool'}
