@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .console import Json, answered, show_table
-from .core.errors import UserError
+from .core.errors import UserError, WorkError
 from .run_commands import run_answer, show_run
 
 # %% ../nbs/98_workspace_commands.ipynb #1791b827
@@ -26,25 +26,21 @@ home = workspace
 '''
 
 # %% ../nbs/98_workspace_commands.ipynb #0e8eeedd
-def _write_whole(path:Path, content:bytes):
-    "Write a file that is there with all its bytes or not at all."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
-    try: draft.write_bytes(content); draft.replace(path)
-    finally: draft.unlink(missing_ok=True)
-
 def _lay_down(directory:Path)->dict:
     "Write the files of a workspace that are not there yet; returns what was made and kept."
     from enterprise_lm.core.settings import Settings
+    from enterprise_lm.data.writing import replacing
     from enterprise_lm.pipelines.pipeline import pipeline_folders
     source = pipeline_folders(Settings(root=Path(os.devnull)))[0]
     files = [p for p in sorted(source.iterdir()) if p.suffix in ('.ipynb', '.yaml')]
     wanted = {directory/'settings.ini': _ini.encode()} | {directory/'pipelines'/p.name: p.read_bytes() for p in files}
     made = [path for path in wanted if not path.exists()]
     try:
-        for path in made: _write_whole(path, wanted[path])
-    except OSError as error:
-        raise UserError(f"cannot write to {directory}: {error.strerror}; give a folder you may write to") from None
+        for path in made:
+            with replacing(path) as (draft,): draft.write_bytes(wanted[path])
+    except WorkError as error:
+        why = error.__cause__.strerror
+        raise UserError(f"cannot write to {directory}: {why}; give a folder you may write to") from None
     kept = [str(p) for p in wanted if p not in made]
     return dict(workspace=str(directory.resolve()), made=[str(p) for p in made], kept=kept)
 
