@@ -179,12 +179,14 @@ def augment_text(
 # %% ../../nbs/10_data/85_augment.ipynb #add47763
 def _hash(text:str)->str: return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]
 
+def _said(row:dict, *names:str)->str: return next((str(row[n]) for n in names if row.get(n) not in (None, '')), '')
+
 def _with_group(row:dict)->dict:
     "A row with an id, and with the group that keeps it and its copies together."
     if not isinstance(row.get('text'), str):
-        raise UserError(f"row {row.get('id') or row.get('source') or ''} has no text: give rows with a column text")
-    row = dict(row) | dict(id=row.get('id') or _hash(row['text']), augmented=row.get('augmented') or '')
-    return row | dict(group=row.get('group') or row.get('subject') or row['id'])
+        raise UserError(f"row {_said(row, 'id', 'source')} has no text: give rows with a column text")
+    id = _said(row, 'id') or _hash(row['text'])
+    return row | dict(id=id, group=_said(row, 'group', 'subject') or id, augmented=row.get('augmented') or '')
 
 def _as_rows(batch:dict)->list[dict]:
     "The rows of a dict of columns."
