@@ -47,6 +47,18 @@ class CountFiller:
         return [(w, n / total) for w, n in sorted(found.items(), key=lambda f: (-f[1], f[0]))[:k]]
 
 # %% ../../nbs/10_data/84_rewrites.ipynb #0511051a
+_begins = 'Ġ', '▁'   # a space, as byte-level and SentencePiece tokenizers write it
+
+def _whole_words(tokenizer, ids:list[int], before:str)->list[str]:
+    "The word that each token is, '' for what is none or continues the one before."
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    spaced = bool(before) and any(p.startswith(_begins) for p in pieces)   # these mark the beginning of a word
+    words = [tokenizer.decode([i]).strip() for i in ids]
+    def fits(word, piece):
+        return re.fullmatch(r'[^\W\d_]+', word) and (not spaced or not word.isascii() or piece.startswith(_begins))
+    return [word if fits(word, piece) else '' for word, piece in zip(words, pieces)]
+
+# %% ../../nbs/10_data/84_rewrites.ipynb #af794d8c
 def masked_filler(
     model,     # a transformers model for masked language modelling
     tokenizer, # its tokenizer, with a mask token
@@ -67,9 +79,8 @@ def masked_filler(
         ids, gap = [*begin, *left[-half:], tokenizer.mask_token_id, *right[:half], *end], len(begin) + len(left[-half:])
         with torch.inference_mode(): chances = model.eval()(input_ids=torch.tensor([ids])).logits[0, gap].softmax(-1)
         best = chances.topk(min(4 * k + 20, len(chances)))
-        pieces = tokenizer.convert_ids_to_tokens(best.indices.tolist())
-        found = ((p, float(c)) for p, c in zip(pieces, best.values) if re.fullmatch(r"[Ġ▁]?[^\W\d_]+", p))
-        return [(p.lstrip('Ġ▁'), c) for p, c in found][:k]
+        words = _whole_words(tokenizer, best.indices.tolist(), before)
+        return [(word, float(c)) for word, c in zip(words, best.values) if word][:k]
     return fill
 
 # %% ../../nbs/10_data/84_rewrites.ipynb #33afdd5c
