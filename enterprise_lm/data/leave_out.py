@@ -77,11 +77,16 @@ def _filter_list(source:Path, target:Path, hers:Callable, ids:frozenset):
             if row is not None: out.write(_without_ids(json_line(row).decode(), ids).encode())
 
 # %% ../../nbs/10_data/72_leave_out.ipynb #aa2258ad
-def _note(findings:list[dict], gone:int)->list[dict]:
-    "The findings, with all rows that were ever taken out in one of them."
+_lost = 'copies of erased'
+
+def _note(findings:list[dict], gone:int, copies:int=0)->list[dict]:
+    "The findings, with all rows that were ever taken out in one of them, and copies of these in another."
     before = sum(f['count'] for f in findings if f['rule'] == 'erased')
     note = dict(rule='erased', count=before + gone, detail='rows of persons who were erased, taken out afterwards')
-    return [f for f in findings if f['rule'] != 'erased'] + [note] * bool(before + gone)
+    lost = dict(rule=_lost, count=copies, detail="rows of others that were left out as copies of these, "
+                                                 "see rejected.jsonl; a refresh brings them back")
+    rest = [f for f in findings if f['rule'] not in ('erased', _lost)]
+    return rest + [note] * bool(before + gone) + [lost] * bool(copies)
 
 # %% ../../nbs/10_data/72_leave_out.ipynb #5527ea17
 def _funnel(funnel:list[dict], found:dict, gone:int)->list[dict]:
@@ -93,6 +98,22 @@ def _funnel(funnel:list[dict], found:dict, gone:int)->list[dict]:
     left_out, stay = (dict(stage='erasure', rule=rule) | count for rule, count in (('erased', out), ('', total)))
     return [*funnel, left_out, stay] if gone else funnel
 
+# %% ../../nbs/10_data/72_leave_out.ipynb #c898b722
+def _ids(path:Path)->set:
+    "The ids of a split."
+    import pyarrow as arrow
+    with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream:
+        return {i for batch in stream for i in batch['id'].to_pylist()}
+
+def _copies(corpus:Corpus, folder:Path)->int:
+    "How many rows stay set aside as copies of rows that are gone from the splits in `folder`."
+    files = [f'{side}.arrow' for side in corpus.splits]
+    gone = {'erased'}.union(*(_ids(corpus.artifact.file(name)) - _ids(folder/name) for name in files))
+    if not (path := folder/'rejected.jsonl').is_file(): return 0
+    with open(path, encoding='utf-8') as lines:
+        rows = [row for row in map(json.loads, filter(str.strip, lines)) if 'duplicate' in str(row.get('rule'))]
+    return sum(str(row.get('detail')).rpartition(' ')[2] in gone for row in rows)
+
 # %% ../../nbs/10_data/72_leave_out.ipynb #d76f9813
 def _new_info(corpus:Corpus, folder:Path, found:dict, ids:frozenset)->dict:
     "What corpus.json holds now."
@@ -102,7 +123,7 @@ def _new_info(corpus:Corpus, folder:Path, found:dict, ids:frozenset)->dict:
     findings = json.loads(_without_ids(json.dumps(corpus.findings), ids))
     funnel = _funnel(corpus.info.get('funnel', []), found, gone)
     return corpus.info | dict(splits=corpus.info['splits'] | splits, labels=sorted(labels), label_counts=labels,
-                              findings=_note(findings, gone), funnel=funnel)
+                              findings=_note(findings, gone, _copies(corpus, folder)), funnel=funnel)
 
 # %% ../../nbs/10_data/72_leave_out.ipynb #1360dad7
 def _write_rest(folder:Path, corpus:Corpus, info:dict, words:dict):
