@@ -128,7 +128,7 @@ def letters_by(path, who, count):
 
 
 def test_what_was_made_by_hand_goes_on_as_it_was(tmp_path, monkeypatch):
-    here = workspace(tmp_path/'here')
+    here = keyed(tmp_path/'here')
     monkeypatch.chdir(here.root)
     how = dict(name='mail', preparation='standard', seed=7, train=.6, split_by='group')
     old = [prepare(letters_by(here.root/'mail.jsonl', 'Ann Loom', n), **how) for n in (40, 60)]     # within a second, maybe
@@ -612,6 +612,10 @@ def test_what_another_wrote_too_stays_with_her_copy_gone(tmp_path, monkeypatch):
     left = find_corpus('letters')
     kept, = map(json.loads, left.file('rejected.jsonl').read_text().splitlines())
     assert kept['values']['id'] == 'other-0000001' and kept['values']['text'] == text and 'hers' not in json.dumps(kept)
+    assert left.json('corpus.json')['findings'][-1]['rule'] == 'copies of erased' and left.json('corpus.json')['findings'][-1]['count'] == 1
+    write_rows(here.root/'letters.jsonl', rows)
+    again = Corpus(refresh('letters', 'letters.jsonl'))
+    assert 'other-0000001' in {r['id'] for side in again.splits for r in again[side].rows()}, 'a refresh brings it back'
 
 
 def test_a_remark_about_a_customer_loses_her_name(tmp_path):
