@@ -86,10 +86,12 @@ def test_killed_and_run_again_ends_the_same(tmp_path):
     (tmp_path/'in.jsonl').write_text('\n'.join(json.dumps(dict(id=str(i), text=f'mail a{i}@loom.example, tel +32 470 00 {i % 90 + 10} 11')) for i in range(20_000)), encoding='utf-8')
     call = [sys.executable, '-c', f"from pathlib import Path; from enterprise_lm.core.settings import Settings; from enterprise_lm.data.redaction import redact_file; redact_file('in.jsonl', 'out.jsonl', 'f.jsonl', settings=Settings(root=Path('{tmp_path}')), tagger=False)"]
     process = subprocess.Popen(call, cwd=tmp_path)
-    for _ in range(200):
-        if any(p.name.startswith('.out.jsonl-') for p in tmp_path.iterdir()): break
+    for _ in range(1200):
+        if any(p.stat().st_size for p in tmp_path.glob('.out.jsonl-*/rows.jsonl')): break   # in the middle of the rows
         time.sleep(.05)
-    time.sleep(.3); os.kill(process.pid, signal.SIGKILL); process.wait()
+    else: pytest.fail('a minute, and no row to be killed behind')
+    assert process.poll() is None, 'it ended before it could be killed'
+    os.kill(process.pid, signal.SIGKILL); process.wait()
     assert not (tmp_path/'out.jsonl').exists() and not (tmp_path/'f.jsonl').exists()
     subprocess.run(call, cwd=tmp_path, check=True, timeout=120)
     assert len(lines(tmp_path/'out.jsonl')) == 20_000 and len(lines(tmp_path/'f.jsonl')) == 40_000 and not any(p.name.startswith('.out') for p in tmp_path.iterdir())
