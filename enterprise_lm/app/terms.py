@@ -6,23 +6,35 @@
 __all__ = ['library_of', 'library_state', 'terms_in', 'term_table']
 
 # %% ../../nbs/95_app/43_terms.ipynb #404912cf
+from functools import lru_cache
 from .tables import html_table
 from .words import say
 from ..core.artifact import list_artifacts
-from ..data.concept_versions import journal_of, newest_version, open_library
+from ..core.versions import oldest_first
+from ..data.concept_versions import journal_of, open_library
 from ..data.concepts import Concept, Library
 
 # %% ../../nbs/95_app/43_terms.ipynb #91a7725d
+@lru_cache(maxsize=8)
+def _newest(root, folders:tuple)->dict: # {name: newest version}, what was made last first
+    "The newest version of each library; `folders` are the names of all."
+    listed = list_artifacts('concepts', root, damaged=[])
+    newest = {a.name: a for a in oldest_first(listed)}
+    return {a.name: newest[a.name] for a in listed}
+
+def _libraries(settings)->dict:
+    root = settings.folder('artifacts')
+    return _newest(root, tuple(sorted(p.name for p in root.glob('concepts/[!.]*'))))
+
 def library_of(
     corpus:str, # name of a corpus
     settings,   # Settings of the workspace
 )->str: # name of a library, or ''
     "Return which concept library speaks about a corpus."
-    root = settings.folder('artifacts')
-    names = list(dict.fromkeys(a.name for a in list_artifacts('concepts', root)))
-    if corpus in names: return corpus
-    built = [name for name in names if f'parts/{corpus}.jsonl' in newest_version(name, root).files]
-    return (built or (names if len(names) == 1 else ['']))[0]
+    libraries = _libraries(settings)
+    if corpus in libraries: return corpus
+    built = [name for name, newest in libraries.items() if f'parts/{corpus}.jsonl' in newest.files]
+    return (built or (list(libraries) if len(libraries) == 1 else ['']))[0]
 
 # %% ../../nbs/95_app/43_terms.ipynb #46d87339
 def library_state(
@@ -32,7 +44,7 @@ def library_state(
     "Return what tells whether an opened library is still the newest."
     journal = journal_of(name, settings)
     noted = (journal.stat().st_size, journal.stat().st_mtime_ns) if journal.is_file() else ()
-    return name, newest_version(name, settings.folder('artifacts')).digest, *noted
+    return name, _libraries(settings)[name].digest, *noted
 
 # %% ../../nbs/95_app/43_terms.ipynb #67a17b97
 def _is_worth(c:Concept)->bool:
