@@ -36,7 +36,7 @@ class LabelDesk:
         self.lock, self.loaded, self.orders, self.opened = RLock(), {}, {}, {}
 
     def _artifacts(self)->dict:
-        return {corpus_key(a): a for a in list_artifacts('corpus', self.settings.folder('artifacts'))}
+        return {corpus_key(a): a for a in list_artifacts('corpus', self.settings.folder('artifacts'), damaged=[])}
 
 # %% ../../nbs/95_app/44_label_desk.ipynb #b6d8ef47
 @patch
