@@ -6,11 +6,11 @@
 __all__ = ['Drift', 'measure_drift', 'Changes', 'describe_change', 'compare_tables', 'compare_corpora']
 
 # %% ../../nbs/10_data/57_changes.ipynb #bb82f02a
-import hashlib, html
+import hashlib, html, re
 from array import array
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
 from fastcore.basics import patch
 from ..core.artifact import Artifact, load
 from ..core.text import count_words, shorten
@@ -157,11 +157,26 @@ def _safe(value:str|None)->str|None:
     found = _detector()([value[:2000]])[0]
     return replace_spans(value[:2000], found, [f'[{s.type}]' for s in found])
 
-def _sample(kind:str, old:dict|None, new:dict|None, split:str)->dict:
+
+
+# %% ../../nbs/10_data/57_changes.ipynb #8a41bd1a
+_field_name = re.compile(r'[^\W_]+([_-][^\W_]+)*')
+
+def _are_closed(counts:Counter)->bool: return len(counts) <= 1000 and 2 * len(counts) <= counts.total()
+
+def _shown(label:str|None, closed:bool)->str|None:
+    "A label as a reader may see it."
+    if label is None or closed: return label and redact(label)
+    found = [s for s in _detector()([label])[0] if s.type != 'USERNAME' or not _field_name.fullmatch(label)]
+    return replace_spans(label, found, [f'[{s.type}]' for s in found])
+
+# %% ../../nbs/10_data/57_changes.ipynb #a463b4dc
+def _sample(kind:str, old:dict|None, new:dict|None, split:str, closed:bool)->dict:
+    "A row of a report; `closed`: whether labels are a closed set."
     mine, yours = old or {}, new or {}
     return dict(kind=kind, id=redact((new or old)['id']), split=split, before=_safe(mine.get('text')),
-                after=_safe(yours.get('text')), label_before=_safe(mine.get('label')),
-                label_after=_safe(yours.get('label')))
+                after=_safe(yours.get('text')), label_before=_shown(mine.get('label'), closed),
+                label_after=_shown(yours.get('label'), closed))
 
 # %% ../../nbs/10_data/57_changes.ipynb #e123a8f9
 def describe_change(
@@ -183,18 +198,21 @@ def _changed(a:_Version, b:_Version, pairs)->dict:
     "{part: which pairs differ in it}."
     return {part: a.column(part)[pairs[0]] != b.column(part)[pairs[1]] for part in ('text', 'label', 'side', 'other')}
 
+def _closed_labels(a:_Version, b:_Version)->bool: return all(_are_closed(v.counts['label']) for v in (a, b))
+
 def _samples(a:_Version, b:_Version, fetch_a, fetch_b, pairs, parts:dict, left, right, most:int)->list[dict]:
     "The first rows of each kind of change."
     import numpy as np
     words, found = dict(text='text', label='label', side='split', other='other columns'), []
+    sample = partial(_sample, closed=_closed_labels(a, b))
     for row in left[:most].tolist():
-        side, n = a.place(row); found.append(_sample('removed', fetch_a(side, n), None, side))
+        side, n = a.place(row); found.append(sample('removed', fetch_a(side, n), None, side))
     for row in right[:most].tolist():
-        side, n = b.place(row); found.append(_sample('added', None, fetch_b(side, n), side))
+        side, n = b.place(row); found.append(sample('added', None, fetch_b(side, n), side))
     for i in np.flatnonzero(np.any(list(parts.values()), axis=0))[:most].tolist():
         (old, m), (new, n) = a.place(int(pairs[0, i])), b.place(int(pairs[1, i]))
         kind = ' and '.join(words[p] for p in parts if parts[p][i])
-        found.append(_sample(kind, fetch_a(old, m), fetch_b(new, n), old if old == new else f'{old} → {new}'))
+        found.append(sample(kind, fetch_a(old, m), fetch_b(new, n), old if old == new else f'{old} → {new}'))
     return found
 
 # %% ../../nbs/10_data/57_changes.ipynb #569ea4b7
@@ -241,6 +259,8 @@ def compare_tables(
                   same=pairs.shape[1] - changed)
     def fetch(tables): return lambda side, n: tables[side].slice(n, 1).to_pylist()[0]
     drift = [measure_drift(what, a.counts[what], b.counts[what]) for what in ('label', 'language', 'length', 'split')]
+    closed = _closed_labels(a, b)
+    drift[0] = replace(drift[0], moved={_shown(name, closed): shares for name, shares in drift[0].moved.items()})
     return Changes(*names, counts, drift, _samples(a, b, fetch(before), fetch(after), pairs, parts, left, right, most))
 
 # %% ../../nbs/10_data/57_changes.ipynb #7bc8486b
