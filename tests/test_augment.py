@@ -358,3 +358,17 @@ def test_separators_of_unicode_end_no_line_of_a_golden_set(tmp_path):
         (tmp_path/'data'/f'{name}.jsonl').write_text(''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in some), encoding='utf-8')
     made = prepare(str(tmp_path/'data'), name='odd', root=tmp_path/'root')
     assert odd in Corpus.load(made).golden.read_text(encoding='utf-8') and augment_corpus(made, root=tmp_path/'root')
+
+
+@pytest.mark.parametrize('kind', ['bpe', 'wordpiece'])
+def test_a_masked_model_fills_in_words_that_people_can_read(kind):
+    import re, torch
+    from enterprise_lm.models.tokenizer import train_tokenizer
+    from transformers import BertConfig, BertForMaskedLM
+    texts = [r['text'] for language in ('en', 'zh') for r in read_rows(f'sample://support?language={language}').table.to_pylist()]
+    tokenizer = train_tokenizer(texts, kind, 600, objective='masked')
+    torch.manual_seed(1)
+    fill = masked_filler(BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)), tokenizer)
+    for before, after in (('我要', '订单'), ('I want to ', ' my order'), ('', ' is dark')):
+        words = [word for word, _ in fill(before, after, 40)]
+        assert words and all(re.fullmatch('[A-Za-z]+|[\u4e00-\u9fff]+', word) for word in words), words
