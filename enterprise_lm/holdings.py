@@ -226,6 +226,7 @@ def _todo(file, count)->str:
     "What must be done about a file that a command wrote; '' where its rows only name her."
     if count['unsure']: return 'its input changed since: take her out by hand'
     if not count['row']: return ''
+    if not file.ours: return 'it lies in another workspace: take her out there'
     return 'write it again without these rows' if file.unchanged else 'changed since: take her out by hand'
 
 def _written(known:Known, settings)->Iterator[Holding]:
