@@ -238,7 +238,9 @@ def csv_records(path:Path, name:str, encoding:str='utf-8', delimiter:str='', col
         elif not reason and len(cells) != len(header):
             yield Record(row, reason=f'{len(cells)} cells, {len(header)} expected',
                          raw=json.dumps(cells, ensure_ascii=False))
-        else: yield Record(row, {} if reason else {h: c for h, c in zip(header, cells) if h}, reason, raw)
+        else:
+            named = {h or f'column_{n}': c for n, (h, c) in enumerate(zip(header, cells), 1) if h or c}
+            yield Record(row, {} if reason else named, reason, raw)
 
 # %% ../../nbs/10_data/00_files.ipynb #55e181c9
 def _tsv_records(path:Path, name:str, encoding:str, columns:list|None):
