@@ -372,3 +372,14 @@ def test_a_masked_model_fills_in_words_that_people_can_read(kind):
     for before, after in (('我要', '订单'), ('I want to ', ' my order'), ('', ' is dark')):
         words = [word for word, _ in fill(before, after, 40)]
         assert words and all(re.fullmatch('[A-Za-z]+|[\u4e00-\u9fff]+', word) for word in words), words
+
+
+@given(ids=st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=4)), min_size=1, max_size=4, unique=True), group=st.one_of(st.none(), st.integers(0, 3)))
+@settings(max_examples=40, deadline=None)
+def test_ids_and_groups_may_be_numbers(ids, group):
+    given = [dict(id=i, text='please help with my parcel', group=group) for i in ids]
+    made, report = augment_rows(given, AugmentPolicy((('swap', .5),), copies=1))
+    assert all(type(r[name]) is str and r[name] for r in made for name in ('id', 'group')) and len(made) == len(ids) + report['added']
+    kept = [r['id'] for r in made if not r['augmented']]
+    assert all(i in (None, '') or new == str(i) for i, new in zip(ids, kept))
+    if group is not None: assert {r['group'] for r in made} == {str(group)}

@@ -133,3 +133,16 @@ def test_drift_has_an_interval_that_holds_the_distance():
     drift = measure_drift('label', Counter(a=500, b=500), Counter(a=300, b=700))
     assert drift.low < drift.distance == .2 < drift.high and drift.p < 1e-10 and drift == measure_drift('label', Counter(b=500, a=500), Counter(b=700, a=300))
     assert measure_drift('label', Counter(), Counter(a=3)).distance == 0 and total_variation(Counter(), Counter()) == (0, 0)
+
+
+def test_a_comparison_shows_labels_and_no_persons():
+    def labelled(labels): return dict(train=table([dict(id=f'{n}', text=f'letter {n} of Ann Vermeulen', source=f'a.csv:{n}', label=l, language='en') for n, l in enumerate(labels)]))
+    def shown(before, after):
+        found = compare_tables(labelled(before), labelled(after)).to_dict()
+        assert all('Vermeulen' not in s['before'] + s['after'] for s in found['samples'])
+        return [(s['label_before'], s['label_after']) for s in found['samples']], str(found['drift'])
+    assert shown(['card_arrival', 'lost'] * 4, ['lost', 'card_arrival'] * 4)[0][:2] == [('card_arrival', 'lost'), ('lost', 'card_arrival')]
+    said, drift = shown(['card_arrival', 'write to ann@loom.example', None], ['lost-card', 'Ann Vermeulen', 'device'])
+    assert said == [('card_arrival', 'lost-card'), ('write to [EMAIL]', '[PERSON]'), (None, 'device')]
+    assert 'ann@' not in drift and 'Vermeulen' not in drift and 'card_arrival' in drift
+    assert 'ann@' not in shown(['ann@loom.example'] * 4, ['device'] * 4)[1]
