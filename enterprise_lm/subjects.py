@@ -24,7 +24,7 @@ from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
 from .release.registry import get_aliases, versions
 from .remaking import Remaking, lost_by_erasure, make_again, runs_to_repeat
-from .written import take_out_of_files
+from .written import missing_files, take_out_of_files
 
 _all_ = ['erasure_plan', 'find_subject', 'search_bytes']  # of the rooms before
 
@@ -169,7 +169,7 @@ def _still_there(who:str, subject:Subject, settings)->dict:
     "What a search through every byte and the list find now."
     left, searched = search_bytes(settings.home, subject.known.needles, skip=('erased.txt',))
     left += [h.name for h in find_subject(who, settings).holdings]
-    return dict(searched_bytes=searched, still_there=sorted(set(left)))
+    return dict(searched_bytes=searched, still_there=sorted(set(left)), not_found=missing_files(settings))
 
 # %% ../nbs/96_subjects.ipynb #85431de1
 def _account(subject:Subject, asked:str, plan:dict, again, settings)->dict:
