@@ -515,6 +515,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'enterprise_lm/data/accounts.py'),
                                              'enterprise_lm.data.accounts._is_account': ( '10_data/accounts.html#_is_account',
                                                                                           'enterprise_lm/data/accounts.py'),
+                                             'enterprise_lm.data.accounts._named_places': ( '10_data/accounts.html#_named_places',
+                                                                                            'enterprise_lm/data/accounts.py'),
                                              'enterprise_lm.data.accounts._wechat_ids': ( '10_data/accounts.html#_wechat_ids',
                                                                                           'enterprise_lm/data/accounts.py'),
                                              'enterprise_lm.data.accounts.find_chat_accounts': ( '10_data/accounts.html#find_chat_accounts',

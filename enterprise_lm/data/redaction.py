@@ -217,13 +217,14 @@ def redact_file(
     also:str|list='',     # further columns to redact, 'name,comment'; 'all': as in `roles_of`
     keep:str|list='',     # columns to write, 'id,text'; '' writes all
     to:str='',            # format of the output, as in `convert`; '' goes by its ending
+    columns:str|list='',  # names of the cells of a file without a header, 'text,label'
 )->dict: # rows, findings, types, left, marked, rejected, warnings, key, and the names of the files
     "Write `input` without its personal data to `output`; raises `UserError` or, for the disk, `WorkError`."
     output = Path(output).expanduser()
     kind, place = target_format(output, to), _findings_place(findings, output, action)
     _check(input, output, findings, action, language)
     settings, tally, also = settings or get_settings(), _Tally(), tuple(listed_columns(also))
-    opened = open_sources(input, format, encoding, settings=settings)
+    opened = open_sources(input, format, encoding, listed_columns(columns) or None, settings=settings)
     secret = b'' if action == 'mask' else key(settings)
     with spooling(output) as spool, open(spool.folder/'findings.jsonl', 'wb') as found:
         if action == 'decrypt': stream = _opened(((s.name, r) for s in opened for r in s.records), secret, tally)
