@@ -119,6 +119,15 @@ _chinese_angle = (r'(?:东[经經]|東[经經]|西[经經]|北[纬緯]|南[纬�
                   r'[°度]?(?:[0-9.]{1,8}[′\'’分])?(?:[0-9.]{1,8}[″"”秒])?')
 _chinese_pair = re.compile(rf'{_chinese_angle}[，,、;和\s]{{0,2}}{_chinese_angle}')  # 北纬30.25°，东经120.17度
 
+# %% ../../nbs/10_data/15_accounts.ipynb #fd0920b3
+_axis = r'(?<![a-z])(?:lat(?:itude)?|l(?:on|ng|ong|ongitude))'
+_says = r'''\.?["']?\s?(?:[:=：]|is\b|of\b)?\s?["']?'''
+_degree = r'-?[0-9]{1,3}\.[0-9]{2,10}(?![0-9])\s?°?(?:\s?[NSEW](?![A-Za-z]))?'
+_axes = re.compile(rf'''{_axis}{_says}({_degree}["'\s,;，；&/|]{{0,5}}(?:and\s)?{_axis}{_says}{_degree})''', re.IGNORECASE)
+
+def _named_places(prepared:Prepared)->Findings: # lat 39.9042 lon 116.4074
+    for found in _axes.finditer(prepared.text): yield *found.span(1), 'COORDINATES', .9, 'latitude and longitude'
+
 # %% ../../nbs/10_data/15_accounts.ipynb #9a9b2c7a
 _postcode = re.compile(any_of(r'\b(?:zip(?: ?code)?|post ?code|postal code|plz)\b', '邮编', '郵編', '邮政编码', '郵遞區號'))
 _postcode_value = re.compile(any_of(
@@ -127,11 +136,13 @@ _postcode_value = re.compile(any_of(
     r'[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]'))                                                  # K1A 0B1
 
 def find_places(prepared:Prepared)->Findings:
-    "Yield positions (decimal degrees, degrees and minutes) and postcodes behind a word for them."
+    "Yield positions (decimal degrees, also named one by one, degrees and minutes) and postcodes behind a word for them."
     if not prepared.ascii and mentions(prepared, '°经經'):
         for pattern in (_degrees, _chinese_pair):
             yield from findings(pattern.finditer(prepared.text), 'COORDINATES', .9, 'degrees')
-    if prepared.runs and '.' in prepared.text: yield from _decimal_places(prepared)
+    if prepared.runs and '.' in prepared.text:
+        yield from _decimal_places(prepared)
+        if 'lat' in prepared.low: yield from _named_places(prepared)
     if mentions(prepared, ('zip', 'post', 'plz', '邮', '郵')):
         yield from findings(values_after(prepared, _postcode, _postcode_value), 'ADDRESS', .7, 'postcode')
 
