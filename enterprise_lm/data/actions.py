@@ -146,11 +146,25 @@ def _age(value:str, draw:_Draw)->str: return str(18 + draw.below(60))
 def _phone(value:str, draw:_Draw)->str: return _relaid(value, draw, 3)
 def _number_plate(value:str, draw:_Draw)->str: return _relaid(value, draw, 2)
 
+def _hardware(value:str, draw:_Draw)->str:
+    places = [i for i, c in enumerate(value) if c.isalnum()]
+    signs = {i: draw.of('26' if n == 1 else '0123456789abcdef') for n, i in enumerate(places)}
+    text = ''.join(signs.get(i, c) for i, c in enumerate(value))
+    return text.upper() if re.search('[A-F]', value) else text
+
+def _position(value:str, draw:_Draw)->str:
+    def number(found):
+        count = len(found[0])
+        if found[0][0] == '.': return _relaid(found[0], draw)
+        return str(100 + draw.below(80)) if count == 3 else f'{draw.below(min(60, 10 ** count)):0{count}}'
+    return re.sub(r'\.?[0-9]+', number, unicodedata.normalize('NFKC', value))
+
 # %% ../../nbs/10_data/22_actions.ipynb #57f89e34
 _worded_kinds = ('PERSON', 'ADDRESS', 'ORGANISATION', 'LOCATION')
 _makers = dict(
     CARD_NUMBER=_card, ID_NUMBER=_resident, IBAN=_iban, CREDIT_CODE=_credit_code, DATE_OF_BIRTH=_birthday,
-    DATE=_birthday, AGE=_age, EMAIL=_email, PHONE=_phone, IP_ADDRESS=_ip, URL_CREDENTIALS=_url, PLATE=_number_plate)
+    DATE=_birthday, AGE=_age, EMAIL=_email, PHONE=_phone, IP_ADDRESS=_ip, URL_CREDENTIALS=_url, PLATE=_number_plate,
+    MAC_ADDRESS=_hardware, COORDINATES=_position)
 
 def invent(
     value:str, # a finding's text
