@@ -7,7 +7,7 @@ __all__ = ['corpus_versions', 'find_corpus', 'refresh', 'changed_files', 'crosse
            'named_source', 'merge']
 
 # %% ../../nbs/10_data/72_refresh.ipynb #75bb7031
-import re
+import os, re
 from pathlib import Path
 from ..core.artifact import Artifact, artifact_names, find, list_artifacts, load
 from ..core.errors import UserError, unknown
@@ -116,7 +116,7 @@ def named_source(
 )->str: # the folder of a corpus, perhaps with #side, or `name` itself
     "Return what `open_sources` takes for `name`; raises `UserError` for a corpus that is not there or two things."
     place, mark, side = name.partition('#')
-    here = Path(place).exists() or Path(name).exists()
+    here = os.path.exists(place) or os.path.exists(name)  # unlike Path, a query too long for a name is none here
     if '://' in name or here and path_first: return name
     try: corpus = known_corpus(place, root)
     except UserError:
