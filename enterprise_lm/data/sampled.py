@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from ..core.errors import UserError, unknown
-from .convert import target_format, write_records
+from .convert import listed_columns, target_format, write_records
 from .files import Record
 from .sampling import sample_rows, sample_strata
 from .sidecars import beside, check_outputs
@@ -50,12 +50,13 @@ def sample_file(
     seed:int=42,            # another seed, another sample
     format:str='',          # of the input's files; '' goes by their endings
     encoding:str='auto',    # of the input's text files
+    columns:str|list='',    # names of the cells of a file without a header, 'text,label'
 )->dict: # rows, rejected, counts of the values of `by`, output, rejected_file, warnings
     "Write a sample of `input`; raises `UserError` for what cannot be drawn or written, and writes nothing then."
     output = Path(output).expanduser()
     kind = target_format(output, '')
     check_outputs(input, output=output, rejected=beside(output, 'rejected'))
-    first, opened = (open_sources(input, format, encoding) for _ in range(2))
+    first, opened = (open_sources(input, format, encoding, listed_columns(columns) or None) for _ in range(2))
     drawn, counts = _draw((r for o in first for r in o.records), size, by, allocation, weight, seed), Counter()
     def kept():
         for number, (name, record) in enumerate((o.name, r) for o in opened for r in o.records):
