@@ -1571,6 +1571,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'enterprise_lm/data/dedupe.py'),
                                            'enterprise_lm.data.dedupe._Names.ids': ( '10_data/dedupe.html#_names.ids',
                                                                                      'enterprise_lm/data/dedupe.py'),
+                                           'enterprise_lm.data.dedupe._called': ( '10_data/dedupe.html#_called',
+                                                                                  'enterprise_lm/data/dedupe.py'),
                                            'enterprise_lm.data.dedupe._index': ( '10_data/dedupe.html#_index',
                                                                                  'enterprise_lm/data/dedupe.py'),
                                            'enterprise_lm.data.dedupe._kept_rows': ( '10_data/dedupe.html#_kept_rows',

@@ -10,26 +10,25 @@ import json
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from ..core.errors import UserError, WorkError
+from ..core.errors import UserError
 from ..core.settings import get_settings
 from .duplicates import DuplicateIndex
 from .files import Record, blank
 from .read import find_columns, text_problem
 from .sidecars import RepeatedIds, beside, check_outputs
-from .sources import open_sources
+from .sources import Opened, check_unchanged, open_sources, to_read_twice
 from .writing import Columns, json_line, output_format, replacing, write_rows
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #88e2a685
-def _rows(source, text:str, encoding:str, format:str, notes:list)->Iterator[tuple[str, str, Record]]:
-    "(file, its text column, record) of everything in `source` but blank lines; what was noticed goes to `notes`."
-    for opened in open_sources(source, format=format, encoding=encoding):
+def _rows(sources:list[Opened], text:str='')->Iterator[tuple[str, str, Record]]:
+    "(file, its text column, record) of everything that was opened but blank lines."
+    for opened in sources:
         stream = iter(opened.records)
         head = list(islice(stream, 100))
         names = list(dict.fromkeys(n for r in head if not r.reason for n in r.values))
         column = find_columns(names, text, where=opened.name)['text'] if names else text or 'text'
         for record in chain(head, stream):
             if record.reason != blank: yield opened.name, column, record
-        notes += opened.notes
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #de0cc831
 def _problem(record:Record, column:str)->str: return record.reason or text_problem(record.values.get(column))
@@ -67,16 +66,13 @@ def _index(rows, threshold:float, rejected)->tuple[DuplicateIndex, bool, Columns
     return index, given, columns, names.repeated
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #a8c25911
-def _kept_rows(rows, keep, columns:Columns, text:str)->Iterator[dict]:
-    "The values of the rows that stay."
-    count = -1
-    for _, column, record in rows:
-        if _problem(record, column): continue
-        count += 1
-        if count >= len(keep): break
-        if keep[count]: yield record.values if text == '' else {text: record.values[column]}
-    if count + 1 != len(keep):
-        raise WorkError("the input changed while it was read: run it again when nobody writes to it")
+def _kept_rows(first:list[Opened], second:list[Opened], keep, column:str='', only_text:bool=False)->Iterator[dict]:
+    "The values of the rows that stay; `column` is that of texts."
+    keep = iter(keep)
+    for _, text, record in _rows(second, column):
+        if not _problem(record, text) and next(keep, False):
+            yield dict(text=record.values[text]) if only_text else record.values
+    check_unchanged(first, second)
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #2735f4a9
 def _paths(input, output, clusters)->list[Path]:
@@ -87,6 +83,8 @@ def _paths(input, output, clusters)->list[Path]:
     return paths
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #1b65a65e
+def _called(input)->str: return str(input) if isinstance(input, str | Path) else 'the input'
+
 def _lines(path:Path)->int:
     with open(path, 'rb') as file: return sum(1 for _ in file)
 
@@ -109,20 +107,21 @@ def dedupe_file(
     "Write one of each text and the clusters; raises `UserError` for what cannot be read or written."
     import numpy as np
     threshold = get_settings().data.near_duplicates if threshold is None else threshold
-    target, paths, notes = output_format(output), _paths(input, output, clusters), []
+    target, paths, input = output_format(output), _paths(input, output, clusters), to_read_twice(input)
+    how = dict(format=format, encoding=encoding)
     with replacing(*paths) as (out, groups, bad):
         with open(bad, 'wb') as rejected:
-            rows = _rows(input, text, encoding, format, notes)
-            index, given, columns, repeated = _index(rows, threshold, rejected)
+            first = open_sources(input, **how)
+            index, given, columns, repeated = _index(_rows(first, text), threshold, rejected)
         lost = _lines(bad)
-        if not len(index): raise UserError(f"there is no usable text in {input}: {_why(bad)}")
+        if not len(index): raise UserError(f"there is no usable text in {_called(input)}: {_why(bad)}")
         kept, found = index.keepers()[0], index.clusters()
         keep = kept == np.arange(len(kept))
-        rows = _kept_rows(_rows(input, text, encoding, format, []), keep, columns, 'text' if target == 'txt' else '')
+        rows = _kept_rows(first, open_sources(input, **how), keep, text, target == 'txt')
         write_rows(rows, out, columns, target)
         groups.write_bytes(b''.join(map(json_line, found)))
         if not lost: bad.unlink(); paths[2].unlink(missing_ok=True)
-    said = [*notes, repeated.sentence and f'{repeated.sentence}, so clusters name row numbers']
+    said = [*(note for opened in first for note in opened.notes), repeated.sentence and f'{repeated.sentence}, so clusters name row numbers']
     return dict(rows=len(keep), kept=int(keep.sum()), dropped=int((~keep).sum()), clusters=len(found), rejected=lost,
                 threshold=threshold, ids='given' if given else 'row numbers', repeated_ids=repeated.found,
                 warnings=[sentence for sentence in said if sentence],
