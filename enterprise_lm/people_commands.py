@@ -206,6 +206,7 @@ def _show_subject(answer:dict):
           f"{answer['searched_bytes']:,} bytes searched, {left}")
     for what in answer['not_made_again']: print(f'not made again: {what}')
     for name in answer['not_serving']: print(f'NOTHING SERVES {name} now: release a version')
+    for path in answer['not_found']: print(f'written once and not found: {path}; look whether it was moved')
     print(f"certificate: {answer['certificate']}")
 
 # %% ../nbs/98_people_commands.ipynb #ff02c51e
