@@ -370,6 +370,7 @@ def test_files_that_commands_wrote(tmp_path, run_elm, monkeypatch):
     assert held == {'kept.csv': 'write it again without these rows', 'changed.csv': 'changed since: take her out by hand'}
     done = erase('Ann Loom', None, here).json('erasure.json')
     assert not done['complete'] and done['still_there'] == ['changed.csv'] and 'Ann Loom' not in (here.root/'kept.csv').read_text()
+    assert done['not_found'] == ['gone.csv']
     assert len((here.root/'kept.csv').read_text(encoding='utf-8').splitlines()) == len(rows) - 1
     assert {h.name for h in find_subject('Ann Loom', here).holdings} == {'changed.csv'}, 'what is left stays on the list'
     monkeypatch.chdir(tmp_path)
@@ -637,3 +638,25 @@ def test_a_profile_of_nobody_else_is_told_before(tmp_path, monkeypatch):
     facts = erase('her', None, here).json('erasure.json')
     assert [what.partition('@')[0] for what in planned] == ['profile clicks'] and facts['not_made_again'] == planned
     assert facts['complete'] and not list_artifacts('profile', here.folder('artifacts'))
+
+
+def test_a_workspace_that_was_moved_or_copied_keeps_to_its_own_files(tmp_path, monkeypatch):
+    first, rows = workspace(tmp_path/'first'), [dict(text=f'letter number {n} of somebody', customer_id=f'c{n % 3}') for n in range(6)]
+    def left(folder): return {json.loads(line)['customer_id'] for line in (folder/'out.jsonl').read_text().splitlines()}
+    monkeypatch.chdir(first.root)
+    write_rows(first.root/'in.jsonl', rows)
+    note_written(convert('in.jsonl', 'out.jsonl'), 'convert', 'in.jsonl', first)
+    shutil.copytree(first.root, tmp_path/'copy')
+    first.root.rename(tmp_path/'moved'); monkeypatch.chdir(tmp_path)
+    copy, moved = get_settings(tmp_path/'copy'), get_settings(tmp_path/'moved')
+    assert erase('c1', None, copy).json('erasure.json')['complete'] and left(copy.root) == {'c0', 'c2'} and left(moved.root) == {'c0', 'c1', 'c2'}
+    done = erase('c2', None, moved).json('erasure.json')
+    assert done['complete'] and done['not_found'] == [] and left(moved.root) == {'c0', 'c1'}
+    note_written(convert(moved.root/'in.jsonl', tmp_path/'outside.jsonl'), 'convert', 'in.jsonl', moved)
+    (moved.root/'out.jsonl').rename(moved.root/'kept.jsonl'); (tmp_path/'outside.jsonl').unlink()
+    assert erase('c0', None, moved).json('erasure.json')['not_found'] == [str(tmp_path/'outside.jsonl'), 'out.jsonl']
+    whole = 'UPDATE files SET path = ? WHERE path = ?', (str(copy.root/'out.jsonl'), './out.jsonl')   # as earlier versions noted it, after a copy
+    with engine(moved).begin() as connection: connection.exec_driver_sql(*whole)
+    done = erase('c2', None, moved).json('erasure.json')
+    assert done['still_there'] == ['out.jsonl'] and left(copy.root) == {'c0', 'c2'}
+    assert [h.action for h in find_subject('c2', moved).holdings] == ['it lies in another workspace: take her out there']
