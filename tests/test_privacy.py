@@ -1,5 +1,5 @@
 """What privacy promises for any text: no error, spans in bounds, nothing outside them touched, and nothing left to find after redaction."""
-import subprocess, sys, time
+import re, subprocess, sys, time
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
@@ -287,3 +287,23 @@ def test_a_key_that_names_no_file_is_refused_in_a_sentence(tmp_path):
         (tmp_path/'keys').mkdir(exist_ok=True)
         (tmp_path/'settings.ini').write_text(f'[privacy]\nkey = {named}\n')
         with pytest.raises(UserError, match=why): read_key(get_settings(tmp_path))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(min_size=6, max_size=6), st.sampled_from([':', '-', '.']), st.booleans(), st.binary(min_size=16, max_size=16))
+def test_an_invented_hardware_address_is_one_and_no_makers(octets, sign, large, key):
+    written = octets.hex('.', 2) if sign == '.' else octets.hex(sign)
+    made = invent(written.upper() if large else written, 'MAC_ADDRESS', key)
+    assert [i for i, c in enumerate(made) if c == sign] == [i for i, c in enumerate(written) if c == sign]
+    first = bytes.fromhex(made.replace(sign, ''))[0]
+    assert first & 2 and not first & 1      # given out locally, to one machine
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-90, 90), st.floats(-180, 180), st.sampled_from(['lat {:.5f} lon {:.5f}', '{{"latitude": {:.6f}, "longitude": {:.6f}}}', 'lat={:.4f}&lng={:.4f}', 'Lat. {:.3f}° and Long. {:.3f}°']), st.binary(min_size=16, max_size=16))
+def test_a_named_position_is_found_and_an_invented_one_is_on_earth(latitude, longitude, shape, key):
+    text = shape.format(latitude, longitude)
+    found = [s for s in find_personal(text) if s.type == 'COORDINATES']
+    assert len(found) == 1
+    numbers = [float(n) for n in re.findall(r'[0-9]+\.[0-9]+', invent(found[0].text, 'COORDINATES', key))]
+    assert len(numbers) == 2 and max(numbers) < 180
