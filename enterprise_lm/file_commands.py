@@ -83,14 +83,15 @@ def redact(
     input:Given,
     output:Annotated[Path, typer.Option('--output', '-o', help='File to write; its ending says the format.')],
     findings:Findings=None, action:Action='mask', also:Also='', language:Language='auto',
-    text:Text='', keep:Keep='', format:Format='', encoding:Encoding='auto', to:To='',
+    text:Text='', keep:Keep='', columns:Columns='', format:Format='', encoding:Encoding='auto', to:To='',
     names:Names=True, json_:Json=False,
 ):
     """Take personal data out of the text of a file, and of what was cut out of a mail or a page: mask, replace by
     invented values, pseudonymise, or encrypt so that it can be opened again."""
     from enterprise_lm.data.redaction import redact_file
     return redact_file(named_input(input), output, findings or '', action=action, language=language, text=text,
-                       tagger=names, format=format, encoding=encoding, also=also, keep=keep, to=to), _show_redacted
+                       tagger=names, columns=columns, format=format, encoding=encoding, also=also, keep=keep,
+                       to=to), _show_redacted
 
 # %% ../nbs/98_file_commands.ipynb #87c35dc4
 Threshold = Annotated[Optional[float], typer.Option(help='Share of common shingles from which two texts count as copies; '
@@ -111,11 +112,13 @@ def dedupe(
     output:Annotated[Path, typer.Option('--output', '-o', help='File for the rows that stay: csv, tsv, jsonl, parquet '
                                                                'or txt.')],
     clusters:Annotated[str, typer.Option(help='jsonl file of clusters; beside the output without it.')]='',
-    threshold:Threshold=None, text:Text='', format:Format='', encoding:Encoding='auto', json_:Json=False,
+    threshold:Threshold=None, text:Text='', columns:Columns='', format:Format='', encoding:Encoding='auto',
+    json_:Json=False,
 ):
     "Keep one of each text: exact and near copies go, and the clusters say which and why."
     from enterprise_lm.data.dedupe import dedupe_file
-    return dedupe_file(named_input(input), output, clusters, threshold, text, encoding, format), _show_thinned
+    done = dedupe_file(named_input(input), output, clusters, threshold, text, encoding, format, columns)
+    return done, _show_thinned
 
 # %% ../nbs/98_file_commands.ipynb #5ff0d7fa
 def _names(written:str)->list[str]|None:
