@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
-from .data_commands import CorpusName, Encoding, Format, named_corpus
+from .data_commands import Columns, CorpusName, Encoding, Format, named_corpus
 from .file_commands import Given, named_input
 
 # %% ../nbs/98_sample_commands.ipynb #45e0ead7
@@ -34,11 +34,12 @@ def sample(
     allocation:Annotated[str, typer.Option(help='With --by: proportional, or equal for as many of each.')]='proportional',
     weight:Annotated[str, typer.Option(help='Column with a number that makes a row likelier.')]='',
     seed:Annotated[int, typer.Option(help='Another seed, another sample.')]=42,
-    format:Format='', encoding:Encoding='auto', json_:Json=False,
+    columns:Columns='', format:Format='', encoding:Encoding='auto', json_:Json=False,
 ):
     "Draw rows by chance, over labels or by weight."
     from enterprise_lm.data.sampled import sample_file
-    return sample_file(named_input(input), output, size, by, allocation, weight, seed, format, encoding), _show_sample
+    done = sample_file(named_input(input), output, size, by, allocation, weight, seed, format, encoding, columns)
+    return done, _show_sample
 
 # %% ../nbs/98_sample_commands.ipynb #1f07e0d0
 def _counted(corpus, minimum:int, largest:int, segmenter:str)->tuple:
