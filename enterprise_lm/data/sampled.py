@@ -14,7 +14,7 @@ from .convert import listed_columns, target_format, write_records
 from .files import Record
 from .sampling import sample_rows, sample_strata
 from .sidecars import beside, check_outputs
-from .sources import open_sources
+from .sources import check_unchanged, open_sources, to_read_twice
 from .spool import publish, spooling
 
 # %% ../../nbs/10_data/76_sampled.ipynb #60a3b551
@@ -56,12 +56,15 @@ def sample_file(
     output = Path(output).expanduser()
     kind = target_format(output, '')
     check_outputs(input, output=output, rejected=beside(output, 'rejected'))
-    first, opened = (open_sources(input, format, encoding, listed_columns(columns) or None) for _ in range(2))
+    input, how = to_read_twice(input), (format, encoding, listed_columns(columns) or None)
+    first = open_sources(input, *how)
     drawn, counts = _draw((r for o in first for r in o.records), size, by, allocation, weight, seed), Counter()
+    opened = open_sources(input, *how)
     def kept():
         for number, (name, record) in enumerate((o.name, r) for o in opened for r in o.records):
             if number in drawn: counts[str(record.values.get(by))] += 1
             if number in drawn or record.reason: yield name, record
+        check_unchanged(first, opened)
     with spooling(output) as spool:
         draft = write_records(spool, kept(), output, kind)
         rejected = publish(spool, {draft: output}, output)
