@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from ..core.errors import UserError
 from ..core.settings import get_settings
+from .convert import listed_columns
 from .duplicates import DuplicateIndex
 from .files import Record, blank
 from .read import find_columns, text_problem
@@ -103,12 +104,13 @@ def dedupe_file(
     text:str='',          # column of texts; '' finds it
     encoding:str='auto',  # of text files; 'auto' tells it from each
     format:str='',        # of the input; '' goes by each file's ending
+    columns:str|list='',  # names of the cells of a file without a header, 'text,label'
 )->dict: # rows, kept, dropped, clusters, rejected, warnings, repeated_ids, and the files
     "Write one of each text and the clusters; raises `UserError` for what cannot be read or written."
     import numpy as np
     threshold = get_settings().data.near_duplicates if threshold is None else threshold
     target, paths, input = output_format(output), _paths(input, output, clusters), to_read_twice(input)
-    how = dict(format=format, encoding=encoding)
+    how = dict(format=format, encoding=encoding, columns=listed_columns(columns) or None)
     with replacing(*paths) as (out, groups, bad):
         with open(bad, 'wb') as rejected:
             first = open_sources(input, **how)
@@ -121,7 +123,8 @@ def dedupe_file(
         write_rows(rows, out, columns, target)
         groups.write_bytes(b''.join(map(json_line, found)))
         if not lost: bad.unlink(); paths[2].unlink(missing_ok=True)
-    said = [*(note for opened in first for note in opened.notes), repeated.sentence and f'{repeated.sentence}, so clusters name row numbers']
+    said = [note for opened in first for note in opened.notes]
+    said.append(repeated.sentence and f'{repeated.sentence}, so clusters name row numbers')
     return dict(rows=len(keep), kept=int(keep.sum()), dropped=int((~keep).sum()), clusters=len(found), rejected=lost,
                 threshold=threshold, ids='given' if given else 'row numbers', repeated_ids=repeated.found,
                 warnings=[sentence for sentence in said if sentence],
