@@ -184,3 +184,26 @@ def test_written_rows_read_back(tmp_path_factory, rows):
     for ending in ('csv', 'jsonl', 'parquet'):
         with replacing(folder/f'x.{ending}') as (draft,): write_rows(rows, draft, columns, ending)
         assert [r.values['text'] for r in records(folder/f'x.{ending}') if not r.reason] == [r['text'] for r in rows]
+
+def test_rows_that_are_there_once_are_read_twice_and_rows_that_move_are_not_written(tmp_path):
+    import sqlite3
+    from enterprise_lm.core.errors import WorkError
+    from enterprise_lm.data.sampled import sample_file
+    rows = [dict(id=f'r{i}', text=t) for i, t in enumerate(corpus())]
+    source = write(tmp_path/'in.jsonl', rows)
+    for name, make in dict(s=lambda source, out: sample_file(source, out, 20), d=dedupe_file).items():
+        make(source, tmp_path/f'{name}.jsonl'); make(iter(rows), tmp_path/f'{name}2.jsonl')
+        assert (tmp_path/f'{name}.jsonl').read_bytes() == (tmp_path/f'{name}2.jsonl').read_bytes()
+    with sqlite3.connect(tmp_path/'rows.db') as database:
+        database.execute('CREATE TABLE rows (text)'); database.executemany('INSERT INTO rows VALUES (?)', [(r['text'],) for r in rows])
+    for make in (lambda source, out: sample_file(source, out, 20), dedupe_file):
+        with pytest.raises(WorkError, match='the input changed while it was read'): make(f'sqlite:///{tmp_path/"rows.db"}#SELECT text FROM rows ORDER BY random()', tmp_path/'m.jsonl')
+    changed = tmp_path/'changed.jsonl'; write(changed, rows)
+    import enterprise_lm.data.dedupe as room
+    index = room._index
+    def writes_meanwhile(*args): made = index(*args); write(changed, rows[1:] + rows[:1]); return made
+    room._index = writes_meanwhile
+    try:
+        with pytest.raises(WorkError, match='the input changed while it was read'): dedupe_file(changed, tmp_path/'m.jsonl')
+    finally: room._index = index
+    assert not list(tmp_path.glob('m.jsonl*')) and not list(tmp_path.glob('.*'))
