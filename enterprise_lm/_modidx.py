@@ -4817,8 +4817,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'enterprise_lm/pipelines/inputs.py'),
                                                 'enterprise_lm.pipelines.inputs._database': ( '85_pipelines/inputs.html#_database',
                                                                                               'enterprise_lm/pipelines/inputs.py'),
-                                                'enterprise_lm.pipelines.inputs._named_corpus': ( '85_pipelines/inputs.html#_named_corpus',
-                                                                                                  'enterprise_lm/pipelines/inputs.py'),
                                                 'enterprise_lm.pipelines.inputs.corpus_split': ( '85_pipelines/inputs.html#corpus_split',
                                                                                                  'enterprise_lm/pipelines/inputs.py'),
                                                 'enterprise_lm.pipelines.inputs.place_digest': ( '85_pipelines/inputs.html#place_digest',

@@ -49,13 +49,6 @@ def _database(text:str)->str:
     return f'{address.render_as_string(hide_password=False)}#{query}'
 
 # %% ../../nbs/85_pipelines/00_inputs.ipynb #bc66c7e0
-def _named_corpus(text:str)->str:
-    "The folder of the corpus that `text` names, with its #split; '' when it names none."
-    from enterprise_lm.data.refresh import corpus_versions, find_corpus
-    place, mark, side = text.partition('#')
-    named = re.fullmatch(r'[\w.-]+(@\w+)?', place) and not os.path.exists(place)
-    return f'{find_corpus(place).path}{mark}{side}' if named and corpus_versions(place.partition('@')[0]) else ''
-
 def resolve_source(
     value, # what `elm prepare` takes
 )->str: # the same, independent of the working folder
@@ -64,7 +57,8 @@ def resolve_source(
     if is_sql(text): return _database(text)
     if text.startswith('hub://'): hub_source(text); return text
     if text.startswith('docstrings://'): package_files(text.removeprefix('docstrings://').strip('/')); return text
-    text = _named_corpus(text) or text
+    from enterprise_lm.data.refresh import named_source
+    text = named_source(text, path_first=True)
     corpus, side = corpus_split(text)
     return f'{resolve_path(corpus)}#{side}' if side else resolve_path(text or value)
 
