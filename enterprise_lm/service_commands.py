@@ -9,6 +9,7 @@ __all__ = ['commands', 'predict', 'serve', 'app_']
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
+from .core.errors import UserError
 from .console import Json, answered, noted, write_answer
 
 # %% ../nbs/98_service_commands.ipynb #75b51fb0
@@ -16,20 +17,29 @@ commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_except
                        rich_markup_mode=None)
 
 # %% ../nbs/98_service_commands.ipynb #2414a383
+def _model_named(
+    model:str,   # as somebody typed it
+    version:str, # as well; '' without
+)->str: # name, or name@version
+    if not version: return model
+    if '@' not in model: return f'{model}@{version}'
+    raise UserError(f'model={model} says a version already, and so does version={version}: leave one of them out')
+
+# %% ../nbs/98_service_commands.ipynb #842bb445
 @commands.command()
 @answered
 @noted
 def predict(
     input:Annotated[Path, typer.Argument(help='csv, tsv, jsonl, parquet or txt file.')],
-    model:Annotated[str, typer.Option(help='A registered model.')],
+    model:Annotated[str, typer.Option(help='A registered model, or one of its versions: NAME@VERSION.')],
     output:Annotated[Path, typer.Option(help='csv, jsonl or parquet file to write.')],
-    version:Annotated[str, typer.Option(help='A version or an alias.')]='champion',
+    version:Annotated[str, typer.Option(help='A version or an alias; the champion without it.')]='',
     text:Annotated[str, typer.Option(help='Column that holds the text; found by its usual names without it.')]='',
     json_:Json=False,
 ):
     "Answer every row of a file; bad rows go to a reject file with their reason."
     from enterprise_lm.serving.batch import predict_file
-    done = predict_file(f'{model}@{version}', input, output, text=text)
+    done = predict_file(_model_named(model, version), input, output, text=text)
     return done, lambda answer: print(f"{answer['rows']} rows answered, {answer['rejected']} rejected, "
                                       f"in {answer['seconds']:.1f} s: {answer['output']}")
 
