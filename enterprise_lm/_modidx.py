@@ -2840,6 +2840,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'enterprise_lm/data/privacy.py'),
                                             'enterprise_lm.data.privacy._wanted': ( '10_data/privacy.html#_wanted',
                                                                                     'enterprise_lm/data/privacy.py'),
+                                            'enterprise_lm.data.privacy.find_escaped': ( '10_data/privacy.html#find_escaped',
+                                                                                         'enterprise_lm/data/privacy.py'),
                                             'enterprise_lm.data.privacy.find_patterns': ( '10_data/privacy.html#find_patterns',
                                                                                           'enterprise_lm/data/privacy.py'),
                                             'enterprise_lm.data.privacy.find_personal': ( '10_data/privacy.html#find_personal',
