@@ -13,7 +13,7 @@ from ..core.errors import UserError, unknown
 from ..core.settings import get_settings
 from .actions import protect
 from .files import blank, records
-from .privacy import Detector
+from .privacy import Detector, find_escaped
 from .spans import check_score, check_types, entity_types, optional_types, personal_types
 
 # %% ../../nbs/10_data/24_policy.ipynb #eb849d4a
@@ -164,4 +164,8 @@ def log_masker(
     "Return a function that masks in a text what the policy does not let pass into a log."
     policy = read_policy(settings)
     actions, detector = dict.fromkeys(policy.actions('logs'), 'mask'), policy.detector(tagger=False)
-    return lambda text: protect([text], detector([text]), actions)[0][0]
+    def find(text): return detector([text])[0]
+    def mask(text):
+        for found in (lambda text: find_escaped(text, find), find): text = protect([text], [found(text)], actions)[0][0]
+        return text
+    return mask
