@@ -13,32 +13,19 @@ from typing import Annotated, Optional
 import typer
 from .console import Json, answered, noted, show_table
 from .core.errors import UserError
-from .data_commands import Columns, Encoding, Format, Label, Text, known_corpus
+from .data_commands import Columns, Encoding, Format, Label, Text
 
 # %% ../nbs/98_file_commands.ipynb #ba3023d7
 commands = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                        rich_markup_mode=None)
 
 # %% ../nbs/98_file_commands.ipynb #768b96af
-def _corpus_of(place:str, here:bool): # Artifact or None
-    "The corpus of that name, or None; raises `UserError` for a version that there is not, unless a path is meant."
-    try: return known_corpus(place)
-    except UserError:
-        if not here: raise
-
-# %% ../nbs/98_file_commands.ipynb #9c8b13dc
 def named_input(
     name:str, # what somebody named
 )->str: # the folder of a corpus, perhaps with #side, or `name` itself
     "Return what `open_sources` takes for `name`; raises `UserError` when it is two things."
-    if '://' in name: return name
-    place, _, side = name.partition('#')
-    here = Path(place).exists() or Path(name).exists()
-    if not (corpus := _corpus_of(place, here)): return name
-    if here and Path(place).resolve() != Path(corpus.path).resolve():
-        raise UserError(f"{place} is a file or folder here and a corpus of the workspace: say ./{place} for what is here, "
-                        f"or {corpus.name}@{corpus.short} for the corpus")
-    return f'{corpus.path}#{side}' if side else str(corpus.path)
+    from enterprise_lm.data.refresh import named_source
+    return named_source(name)
 
 # %% ../nbs/98_file_commands.ipynb #e0870bcd
 def _show_key(answer:dict):
@@ -215,6 +202,7 @@ def augment(
 ):
     "Make more training rows out of few; held-back data is refused. Exit code 1 when no row could be changed."
     from enterprise_lm.data.augment_file import augment_file
+    from enterprise_lm.data.refresh import known_corpus
     from enterprise_lm.serving.rewriters import named_models
     how, corpus = dict(task=task, operators=operators, copies=copies, groups=groups, seed=seed), known_corpus(input)
     given = dict(synonyms=synonyms, filler=filler, translator=translator)
