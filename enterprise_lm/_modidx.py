@@ -471,6 +471,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'enterprise_lm/core/settings.py'),
                                              'enterprise_lm.core.settings._read_file': ( '00_core/settings.html#_read_file',
                                                                                          'enterprise_lm/core/settings.py'),
+                                             'enterprise_lm.core.settings.check_share': ( '00_core/settings.html#check_share',
+                                                                                          'enterprise_lm/core/settings.py'),
                                              'enterprise_lm.core.settings.find_workspace': ( '00_core/settings.html#find_workspace',
                                                                                              'enterprise_lm/core/settings.py'),
                                              'enterprise_lm.core.settings.get_settings': ( '00_core/settings.html#get_settings',

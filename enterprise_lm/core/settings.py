@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Workspace', 'Tracking', 'Data', 'Privacy', 'Training', 'Evaluation', 'Release', 'Pipelines', 'Serving', 'App',
-           'find_workspace', 'Settings', 'get_settings']
+           'check_share', 'find_workspace', 'Settings', 'get_settings']
 
 # %% ../../nbs/00_core/20_settings.ipynb #3772ea06
 import os, re
@@ -120,13 +120,20 @@ def _convert(value, default, where:str):
                         f"{'true or false' if kind is bool else 'a value of type ' + kind.__name__}") from None
 
 # %% ../../nbs/00_core/20_settings.ipynb #b705ce84
-_scores = ('privacy', 'minimum_score'),
+def check_share(
+    value:float, # a share, a score or a probability
+    told:str,    # what it is, for the sentence: 'rejected_limit=7'
+)->float: # the same value
+    "Return `value`; raises `UserError` unless it is a number from 0 to 1."
+    if not 0 <= value <= 1: raise UserError(f'{told}: give a number from 0 to 1')
+    return value
 
-def _bounded(value, section:str, key:str, where:str):
-    "`value`, unless it is not a number, or a score outside 0 to 1."
-    wrong = (section, key) in _scores and not 0 <= value <= 1
-    if wrong or value != value:
-        raise UserError(f"{where} is {value:g}: give a number" + ' from 0 to 1' * ((section, key) in _scores))
+# %% ../../nbs/00_core/20_settings.ipynb #c3a602b3
+def _bounded(value, key:str, where:str):
+    "`value`, unless it is a number that cannot be meant."
+    if isinstance(value, float) and key not in ('time_limit', 'margin'): return check_share(value, f'{where} is {value:g}')
+    if isinstance(value, int | float) and key != 'seed' and not value >= 0:
+        raise UserError(f'{where} is {value:g}: give a number from 0 on')
     return value
 
 # %% ../../nbs/00_core/20_settings.ipynb #32b7c2cf
@@ -241,7 +248,7 @@ def get_settings(
         for (section, key), value in found.items():
             _check(section, key, where)
             named = f'[{section}] {key} in {where}'
-            value = _bounded(_convert(value, getattr(values[section], key), named), section, key, named)
+            value = _bounded(_convert(value, getattr(values[section], key), named), key, named)
             values[section] = replace(values[section], **{key: value})
             sources[section, key] = place
     return Settings(root=root, sources=sources, **values)
