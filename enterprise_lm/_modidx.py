@@ -2774,8 +2774,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                              'enterprise_lm/data/preparation.py'),
                                                 'enterprise_lm.data.preparation._sample': ( '10_data/preparation.html#_sample',
                                                                                             'enterprise_lm/data/preparation.py'),
-                                                'enterprise_lm.data.preparation._share': ( '10_data/preparation.html#_share',
-                                                                                           'enterprise_lm/data/preparation.py'),
                                                 'enterprise_lm.data.preparation._take': ( '10_data/preparation.html#_take',
                                                                                           'enterprise_lm/data/preparation.py'),
                                                 'enterprise_lm.data.preparation._terms': ( '10_data/preparation.html#_terms',

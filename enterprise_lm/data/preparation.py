@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from fastcore.basics import patch
 from ..core.errors import UserError, unknown
-from ..core.settings import get_settings
+from ..core.settings import check_share, get_settings
 from ..core.text import is_blank
 from .checks import FillLanguages, Limits
 from .cleaning import join_cleaning, read_cleaning, shorten_around
@@ -50,9 +50,7 @@ class Preparation:
         for name in ('near_duplicates', 'leakage'):
             if getattr(self, name): check_threshold(getattr(self, name))
         read_cleaning(self.cleaning)
-        for name in ('overlap', 'missing', 'outliers'):
-            share = getattr(self, name)
-            if not 0 <= share <= 1: raise UserError(f"{name}={share}: give a share between 0 and 1")
+        for name in ('overlap', 'missing', 'outliers'): check_share(getattr(self, name), f'{name}={getattr(self, name)}')
 
     @property
     def limits(self)->Limits: return Limits(self.overlap, self.missing, self.outliers)
@@ -73,16 +71,12 @@ def get_preparation(
     "Return a preparation, thresholds of presets and limits from `[data]`; raises `UserError` for an unknown one."
     data = (settings or get_settings()).data
     limits = dict(overlap=overlap_limit, missing=missing_limit, outliers=outliers_limit)
-    limits = {name: _share(f'{name}_limit', share) for name, share in limits.items() if share is not None}
+    limits = {name: check_share(share, f'{name}_limit={share}') for name, share in limits.items() if share is not None}
     if isinstance(preparation, Preparation): filled = {f: getattr(preparation, f) for f in _fields()}
     else: filled = _filled(preparation, data)
     return Preparation(**filled | limits | dict(cleaning=join_cleaning(filled.get('cleaning', ''), cleaning)))
 
 def _fields()->list: return list(Preparation.__dataclass_fields__)
-
-def _share(name:str, share:float)->float:
-    if not 0 <= share <= 1: raise UserError(f"{name}={share}: give a share between 0 and 1, such as 0.05")
-    return share
 
 def _filled(preparation, data)->dict:
     "The fields of a preset, or of one with changes; thresholds and limits from the settings `data`."
@@ -90,7 +84,7 @@ def _filled(preparation, data)->dict:
     name = fields.get('name', 'as_is')
     if name not in presets and not isinstance(preparation, dict): raise unknown('preparation', str(name), presets)
     preset = {k: data.near_duplicates if v == -1. else v for k, v in presets.get(name, {}).items()}
-    limits = {name: _share(f'{name}_limit', getattr(data, f'{name}_limit')) for name in _limits}
+    limits = {name: getattr(data, f'{name}_limit') for name in _limits}
     for field in fields:
         if field not in _fields(): raise unknown('field', field, _fields(), 'the preparation')
     return limits | preset | fields
