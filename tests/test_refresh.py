@@ -140,3 +140,27 @@ def test_the_first_refresh_takes_up_what_prepare_kept(home):
     assert (second.measurements['files_read'], second.measurements['files_reused']) == (1, 2)
     assert second.parameters['preparation']['cleaning'] == 'case' and second.parameters['unlabelled'] == 'drop' and second.measurements['rejected_limit'] == .7
     assert second.digest == prepare(data, name='cases', root=home/'full', cleaning='case', rejected_limit=.9, unlabelled='drop').digest
+
+
+def test_a_damaged_corpus_stops_nobody_else(home, monkeypatch):
+    from enterprise_lm.core.artifact import artifact_names
+    from enterprise_lm.core.versions import named_artifact
+    from enterprise_lm.data.concept_library import build_library
+    from enterprise_lm.data.concept_versions import open_library
+    from enterprise_lm.holdings import find_subject
+    monkeypatch.chdir(home)
+    lines(home/'a.jsonl', range(60)); lines(home/'b.jsonl', range(100, 160))
+    good, bad = (prepare(home/f'{n}.jsonl', name=name) for n, name in (('a', 'good'), ('b', 'bad')))
+    whole = (bad.path/'manifest.json').read_text()
+    (bad.path/'manifest.json').write_text(whole[:300])
+    assert find_corpus('good') == refresh('good', home/'a.jsonl') == named_artifact('good@1') == named_artifact('corpus/good') == good
+    assert build_library(find_corpus('good'), 'words', tagger=None) and len(open_library('words'))
+    with pytest.raises(UserError, match='unknown corpus `goof`.*did you mean `good`|allowed: bad, good'): find_corpus('goof')
+    for ask in (lambda: find_corpus('bad'), lambda: named_artifact('bad'), lambda: prepare(home/'b.jsonl', name='bad'), lambda: find_subject('c-1')):
+        with pytest.raises(UserError, match=f'{bad.path.name}/manifest.json is damaged'): ask()   # who looks for a person passes over nothing
+    assert artifact_names('corpus') == ['bad', 'good']
+
+    (bad.path/'manifest.json').write_text(whole)
+    rows = (bad.path/'train.arrow').read_bytes()
+    (bad.path/'train.arrow').write_bytes(rows[:len(rows) // 2])
+    with pytest.raises(UserError, match=f'{bad.path.name}/train.arrow is damaged'): find_subject('c-1')
