@@ -5,12 +5,10 @@
 # %% auto #0
 __all__ = ['commands', 'CorpusName', 'Sources', 'Input', 'Text', 'Label', 'Encoding', 'Columns', 'Format', 'TestFile',
            'ValidationFile', 'Seed', 'Strict', 'Processes', 'Engine', 'RejectedLimit', 'Share', 'OverlapLimit',
-           'MissingLimit', 'OutliersLimit', 'Cleaning', 'prepare', 'named_corpus', 'known_corpus', 'named_source',
-           'inspect', 'diff', 'refresh', 'merge']
+           'MissingLimit', 'OutliersLimit', 'Cleaning', 'prepare', 'named_corpus', 'inspect', 'diff', 'refresh',
+           'merge']
 
 # %% ../nbs/98_data_commands.ipynb #f22a11b6
-import re
-from pathlib import Path
 from typing import Annotated, Optional
 import typer
 from .console import Json, answered, show_table
@@ -82,7 +80,8 @@ def _output(name:str)->str:
 
 def _sources(names:list[str]):
     "What `prepare` reads: paths as they are, the folders of corpora that are named."
-    found = [name if Path(name).exists() else named_source(name) for name in names]
+    from enterprise_lm.data.refresh import named_source
+    found = [named_source(name, path_first=True) for name in names]
     return found[0] if len(found) == 1 else found
 
 @commands.command()
@@ -123,32 +122,8 @@ def named_corpus(
     name:str, # name, name@version, name@digest, the first digits of a digest, or a folder
 ): # Artifact
     "Return the corpus that somebody named on a command line; raises `UserError` when there is none."
-    from enterprise_lm.core.artifact import find
     from enterprise_lm.data.refresh import find_corpus
-    try: return find_corpus(name)
-    except UserError:
-        found = find(name) if re.fullmatch('[0-9a-f]{4,64}', name) else None
-        if found is None: raise
-    return find_corpus(found)
-
-# %% ../nbs/98_data_commands.ipynb #3b4991c4
-def known_corpus(
-    name:str, # what somebody named
-): # Artifact or None
-    "Return the corpus of that name, or None when `name` stands for something else that can be read."
-    from enterprise_lm.core.artifact import find
-    from enterprise_lm.data.refresh import find_corpus, names_corpus
-    if names_corpus(name): return named_corpus(name)
-    found = find(name) if re.fullmatch('[0-9a-f]{4,64}', name) else None
-    return find_corpus(found) if found and found.kind == 'corpus' else None
-
-# %% ../nbs/98_data_commands.ipynb #f4409418
-def named_source(
-    name:str, # what somebody named
-)->str: # the folder of a corpus, or `name` itself
-    "Return what `read` takes: the folder of the corpus called `name`, or `name` where no corpus is called so."
-    corpus = known_corpus(name)
-    return str(corpus.path) if corpus else name
+    return find_corpus(name)
 
 # %% ../nbs/98_data_commands.ipynb #bbcb3520
 def _show_quality(answer:dict):
@@ -252,7 +227,7 @@ def merge(
 ):
     "Make one corpus of several, with the origin of every row."
     from enterprise_lm.data.refresh import merge as join
-    made = join([known_corpus(s) or s for s in source], _output(output), keep_splits=keep_splits,
+    made = join(source, _output(output), keep_splits=keep_splits,
                 preparation=preparation or None, unlabelled=unlabelled, cleaning=cleaning,
                 rejected_limit=rejected_limit, overlap_limit=overlap_limit, missing_limit=missing_limit,
                 outliers_limit=outliers_limit, seed=seed, strict=strict, processes=processes, engine=engine)
