@@ -189,7 +189,7 @@ def _check_dials(train:float, limit:float, unlabelled:str):
     "Raise `UserError` for a share or a way that there is none."
     if not 0 < train < 1:
         raise UserError(f"train={train}: give the share of rows to learn from, between 0 and 1, such as 0.8")
-    if not 0 <= limit <= 1: raise UserError(f"rejected_limit={limit}: give a share between 0 and 1, such as 0.1")
+    check_share(limit, f'rejected_limit={limit}')
     if unlabelled not in ('keep', 'drop'): raise unknown('way', unlabelled, ('keep', 'drop'), 'unlabelled')
 
 # %% ../../nbs/10_data/70_corpus.ipynb #61375042
