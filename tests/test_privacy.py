@@ -1,12 +1,12 @@
 """What privacy promises for any text: no error, spans in bounds, nothing outside them touched, and nothing left to find after redaction."""
-import re, subprocess, sys, time
+import json, re, subprocess, sys, time
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
 from enterprise_lm.data.actions import actions, canonical, closed_tokens, decrypt, encrypt, invent, protect, pseudonym
 from enterprise_lm.data.checksums import credit_code, gb11643, luhn, mod97
 from enterprise_lm.data.policy import Policy, load_policy, places, policy_actions
-from enterprise_lm.data.privacy import Detector, find_patterns, find_personal, redact
+from enterprise_lm.data.privacy import Detector, find_escaped, find_patterns, find_personal, redact
 from enterprise_lm.data.spans import Span, entity_types, highlight, merge_spans, optional_types, personal_types, replace_spans
 
 key = bytes(range(32))
@@ -307,3 +307,14 @@ def test_a_named_position_is_found_and_an_invented_one_is_on_earth(latitude, lon
     assert len(found) == 1
     numbers = [float(n) for n in re.findall(r'[0-9]+\.[0-9]+', invent(found[0].text, 'COORDINATES', key))]
     assert len(numbers) == 2 and max(numbers) < 180
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text('aé灯😀\n\t\'"\\ un0.', max_size=12), st.sampled_from(['13300000243', 'ann@loom.example', '4111 1111 1111 1111']), st.text('é灯\n\t\'"\\ ', max_size=12),
+       st.lists(st.sampled_from([repr, json.dumps, lambda text: json.dumps(text, ensure_ascii=False)]), min_size=1, max_size=3))
+def test_what_was_escaped_is_redacted_too(before, value, after, ways):
+    text = f'{before}\n{value}\n{after}'
+    for way in ways: text = way(text)
+    out = redact(text)
+    assert value not in out and redact(out) == out
+    assert all(text[s.start:s.end] == s.text for s in find_escaped(text))
