@@ -13,6 +13,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import Artifact, draft, list_artifacts, load
 from ..core.errors import UserError, unknown
+from ..core.settings import check_share
 from ..core.versions import oldest_first
 from .arrow_files import arrow_table
 from .checks import (check_kept, check_limits, check_rejected, drop_unlabelled, fates, leave_overlap,
