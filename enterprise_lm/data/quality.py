@@ -14,7 +14,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from ..core.artifact import Artifact, load
 from ..core.errors import UserError
-from ..core.settings import get_settings
+from ..core.settings import check_share, get_settings
 from .arrow_files import arrow_batches
 from .privacy import redact
 from .quality_parts import Part, RowCounts, combine, length_step, length_steps, measure_parts
@@ -121,9 +121,7 @@ def require_quality(
     minimum:float, # score, 0 to 1, that is asked for
 )->Quality|None: # the report; None when nothing was asked for
     "Raise `UserError` when the corpus scores below `minimum`; the sentence names its weakest part."
-    if not 0 <= minimum <= 1:
-        raise UserError(f"[data] minimum_quality is {minimum}: give a score from 0 to 1, such as 0.5")
-    if not minimum: return None
+    if not check_share(minimum, f'minimum={minimum}'): return None
     artifact = _artifact(corpus)
     quality = _judged(artifact.digest, artifact.path)
     if quality.passes(minimum): return quality
