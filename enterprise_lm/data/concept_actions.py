@@ -10,7 +10,7 @@ from dataclasses import replace
 from ..core.errors import UserError, unknown
 from .concept_checks import above
 from ..core.text import fold
-from .concepts import Concept, Library, concept_id, from_dict, labels_of, to_dict
+from .concepts import Concept, Library, from_dict, labels_of
 
 # %% ../../nbs/10_data/64_concept_actions.ipynb #77a03190
 def _there(library:Library, record:dict, which:str='concept')->Concept:
