@@ -7,7 +7,7 @@ __all__ = ['commands', 'sample', 'vocabulary']
 
 # %% ../nbs/98_sample_commands.ipynb #6684f500
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 import typer
 from .console import Json, answered, noted, show_table
 from .data_commands import Columns, CorpusName, Encoding, Format, named_corpus
