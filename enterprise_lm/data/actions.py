@@ -7,7 +7,6 @@ __all__ = ['actions', 'canonical', 'pseudonym', 'invent', 'encrypt', 'decrypt', 
 
 # %% ../../nbs/10_data/22_actions.ipynb #e5a9bf00
 import base64, hashlib, hmac, re, unicodedata
-from collections import Counter
 from ..core.errors import UserError, unknown
 from ..core.text import fold
 from .checksums import credit_code, luhn, mod11_2
