@@ -24,7 +24,7 @@ from .patterns import Prepared, alternatives, prepare
 from .phones import find_phones
 from .secrets import find_secrets
 from .separated import find_separated
-from .spans import Span, check_score, check_types, entity_types, merge_spans, personal_types, replace_spans
+from .spans import Span, check_score, check_types, merge_spans, personal_types, replace_spans
 
 # %% ../../nbs/10_data/20_privacy.ipynb #00666567
 _families = (  # kinds, whether it needs a run of digits, function
