@@ -8,7 +8,6 @@ __all__ = ['origins_of', 'lost_parts', 'rebuild_library']
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #3d1ce636
 from collections.abc import Callable
 from contextlib import chdir
-from pathlib import Path
 from ..core.artifact import Artifact, find
 from ..core.errors import UserError, WorkError
 from .candidates import corpus_rows, propose_concepts
