@@ -11,7 +11,6 @@ import json
 from datetime import datetime, timezone
 from unicodedata import category
 from ..core.errors import UserError, unknown
-from ..core.settings import get_settings
 from ..core.store import create_tables, engine, table
 from ..core.text import is_blank
 from .privacy import redact
