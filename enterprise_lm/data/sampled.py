@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from .convert import listed_columns, target_format, write_records
-from .files import Record
 from .sampling import sample_rows, sample_strata
 from .sidecars import beside, check_outputs
 from .sources import check_unchanged, open_sources, to_read_twice
