@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from .edits import check_rate, how_many, like, open_spans, put_in
-from .words import Segmenter, spans
+from .words import spans
 
 # %% ../../nbs/10_data/82_noise.ipynb #2409c58e
 _rows = ('qwertyuiop', 'asdfghjkl', 'zxcvbnm')
