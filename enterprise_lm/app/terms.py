@@ -11,7 +11,7 @@ from .tables import html_table
 from .words import say
 from ..core.artifact import list_artifacts
 from ..core.versions import oldest_first
-from ..data.concept_versions import journal_of, open_library
+from ..data.concept_versions import journal_of
 from ..data.concepts import Concept, Library
 
 # %% ../../nbs/95_app/43_terms.ipynb #91a7725d
