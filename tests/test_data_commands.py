@@ -180,3 +180,22 @@ def test_merge_and_refresh_are_steps(workspace, run_elm):
     run_elm('run', 'three.yaml', '--json', folder=workspace)
     both = Corpus.load(max((workspace/'workspace'/'artifacts'/'corpus').glob('both-*')))
     assert both.labels == ['a', 'b'] and sum(len(both[s]) for s in both.splits) > 50 and any(f['rule'] == 'no label' for f in both.findings)
+
+
+def test_a_name_means_the_same_to_a_command_and_a_step(tmp_path, monkeypatch):
+    from enterprise_lm.core.errors import UserError
+    from enterprise_lm.data.corpus import prepare
+    from enterprise_lm.data.refresh import find_corpus, named_source
+    from enterprise_lm.pipelines.inputs import resolve_source
+    monkeypatch.chdir(tmp_path)
+    made = prepare('sample://support', name='mail')
+    for name in ('mail', 'mail@1', f'mail@{made.short}', made.short[:6]):
+        assert find_corpus(name) == made and named_source(name) == resolve_source(name) == str(made.path)
+        assert named_source(f'{name}#train') == resolve_source(f'{name}#train') == f'{made.path}#train'
+    for ask in (named_source, resolve_source):
+        with pytest.raises(UserError, match='unknown version'): ask('mail@7')
+    (tmp_path/'mail').mkdir(); (tmp_path/'mail'/'a.txt').write_text('the lamp is dark\n')
+    with pytest.raises(UserError, match='say ./mail'): named_source('mail')
+    assert named_source('mail', path_first=True) == 'mail' and resolve_source('mail') == str(tmp_path/'mail') and named_source('mail@1') == str(made.path)
+    query = f"env:SHOP#SELECT {'text, ' * 99}id FROM mail WHERE sender LIKE '%@%'"
+    assert named_source(query) == query
