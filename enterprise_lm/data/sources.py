@@ -215,7 +215,7 @@ def open_sources(
     source,                 # a path, a pattern, a corpus (or path#split), an address, rows, or a list
     format:str='',          # of files; '' goes by each file's ending
     encoding:str='auto',    # of text files; 'auto' tells it from the bytes of each file
-    columns:list|None=None, # names of the cells of a csv, tsv or txt file without a header
+    columns:str|list|None=None, # 'text,label': names of the cells of a csv, tsv or txt file without a header
     unit:str='document',    # of Markdown and HTML: 'document' or 'section'
     query:str='',           # one SELECT, when `source` is a database address without one
     settings=None,          # Settings of the workspace that reads; those of the working folder when None
@@ -224,6 +224,7 @@ def open_sources(
     """Return `source` opened; raises `UserError` when there is nothing that can be read.
 
     An address is sample://…, hub://…, docstrings://… or 'sqlite:///…#SELECT …'."""
+    if isinstance(columns, str): columns = [name.strip() for name in columns.split(',')] if columns.strip(' ,') else None
     opened = _open(source, query, format=format, encoding=encoding, columns=columns, unit=unit)
     of_erased = None if everybody else row_of_erased(settings)   # the list is read once, not for each of many files
     return [_without_erased(o, of_erased) for o in opened] if of_erased else opened
