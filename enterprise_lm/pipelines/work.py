@@ -14,7 +14,7 @@ from ..core.artifact import environment, file_digest
 from ..core.errors import UserError, WorkError
 from ..core.settings import Settings
 from ..data.policy import log_masker
-from .cache import Cache, cached, content, library_digest, source_digest, step_key
+from .cache import Cache, cached, content, source_digest, step_key
 from .parameters import Secret, contract
 from .pipeline import Pipeline, Step, references, resolve
 from .run import Run, StepResult
