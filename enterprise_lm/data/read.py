@@ -249,9 +249,8 @@ def open_rows(
     settings=None,           # Settings of the workspace that reads; those of the working folder when None
 )->list[FileRows]: # one for each file; nothing but the digests is read yet
     "Return the files behind `source` as streams of rows; raises `UserError` when there are none."
-    cells = [c.strip() for c in columns.split(',')] if isinstance(columns, str) and columns else columns or None
     names, mark = label_names_of(label_names, source), subject_marker(settings)
-    which, options = dict(text=text, label=label, group=group), dict(format=format, encoding=encoding, columns=cells)
+    which, options = dict(text=text, label=label, group=group), dict(format=format, encoding=encoding, columns=columns)
     return [FileRows(o, which, names, mark, options) for o in open_sources(source, settings=settings, **options)]
 
 # %% ../../nbs/10_data/30_read.ipynb #5a8c5907
