@@ -294,7 +294,7 @@ def test_limits_are_settings_and_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data, held = [dict(text=f'message {i}', label='a') for i in range(40)], [dict(text=f'Message {i} ', label='a') for i in range(10)]
     with pytest.raises(UserError, match='overlap_limit=0.1 allows 4.*overlap_limit=0.25'): prepare(data, test=held, overlap_limit=.1, root=tmp_path/'root')
-    with pytest.raises(UserError, match='overlap_limit=3: give a share'): prepare(data, test=held, overlap_limit=3, root=tmp_path/'root')
+    with pytest.raises(UserError, match='overlap_limit=3: give a number from 0 to 1'): prepare(data, test=held, overlap_limit=3, root=tmp_path/'root')
     (tmp_path/'settings.ini').write_text('[data]\nmissing_limit = 0.5\n')
     licensed = data + [dict(text='more', label='a', licence='MIT')]
     with pytest.raises(UserError, match='no licence, and missing_limit=0.5'): prepare(licensed, root=tmp_path/'root')

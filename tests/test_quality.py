@@ -146,3 +146,19 @@ def test_a_comparison_shows_labels_and_no_persons():
     assert said == [('card_arrival', 'lost-card'), ('write to [EMAIL]', '[PERSON]'), (None, 'device')]
     assert 'ann@' not in drift and 'Vermeulen' not in drift and 'card_arrival' in drift
     assert 'ann@' not in shown(['ann@loom.example'] * 4, ['device'] * 4)[1]
+
+
+@given(st.sampled_from([('data', k) for k in ('train', 'near_duplicates', 'rejected_limit', 'overlap_limit', 'missing_limit', 'outliers_limit', 'minimum_quality')] + [('privacy', 'minimum_score'), ('evaluation', 'confidence'), ('release', 'golden_minimum')]), st.floats())
+@settings(max_examples=60, deadline=None)
+def test_a_share_in_the_settings_is_a_share(name, value):
+    from enterprise_lm.core.settings import get_settings
+    make = lambda: get_settings('/', **{'__'.join(name): str(value)})
+    if 0 <= value <= 1: assert getattr(getattr(make(), name[0]), name[1]) == value
+    else: pytest.raises(UserError, make).match(r'from 0 to 1')
+
+
+def test_no_count_in_the_settings_is_below_nothing():
+    from enterprise_lm.core.settings import get_settings
+    for name in ('data__processes', 'pipelines__jobs', 'pipelines__time_limit', 'serving__port', 'evaluation__margin'):
+        with pytest.raises(UserError, match='from 0 on'): get_settings('/', **{name: '-1'})
+    assert get_settings('/', data__seed='-1', evaluation__margin='3').data.seed == -1
