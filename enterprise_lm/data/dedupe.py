@@ -12,7 +12,6 @@ from itertools import chain, islice
 from pathlib import Path
 from ..core.errors import UserError
 from ..core.settings import get_settings
-from .convert import listed_columns
 from .duplicates import DuplicateIndex
 from .files import Record, blank
 from .read import find_columns, text_problem
@@ -110,7 +109,7 @@ def dedupe_file(
     import numpy as np
     threshold = get_settings().data.near_duplicates if threshold is None else threshold
     target, paths, input = output_format(output), _paths(input, output, clusters), to_read_twice(input)
-    how = dict(format=format, encoding=encoding, columns=listed_columns(columns) or None)
+    how = dict(format=format, encoding=encoding, columns=columns)
     with replacing(*paths) as (out, groups, bad):
         with open(bad, 'wb') as rejected:
             first = open_sources(input, **how)
