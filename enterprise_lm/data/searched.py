@@ -48,7 +48,7 @@ def roles_of(
 @dataclass(frozen=True)
 class Cell:
     "One text that was searched."
-    path:tuple                        # its column, and where in a value that is a list or an object; None: a field's name
+    path:tuple                        # its column, and where in a list or an object; None at its end: a field's name
     role:str
     words:str = field(repr=False)     # what was searched
     spans:list = field(repr=False)    # what was found, in order
@@ -135,7 +135,7 @@ class Protection:
 # %% ../../nbs/10_data/76_searched.ipynb #151b4283
 def _open(value, secret:bytes, closed:list):
     "`value` with the tokens in its texts opened; an error goes to `closed`."
-    if isinstance(value, dict): return {_open(name, secret, closed): _open(v, secret, closed) for name, v in value.items()}
+    if isinstance(value, dict): return {_open(n, secret, closed): _open(v, secret, closed) for n, v in value.items()}
     if isinstance(value, list): return [_open(v, secret, closed) for v in value]
     if not isinstance(value, str): return value
     try: return decrypt(value, secret)
