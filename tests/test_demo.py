@@ -93,6 +93,7 @@ def test_serve_tells_its_address_and_answers(demo, tmp_path):
     (['show', 'zzzz'], '`elm ls` lists'),
     (['predict', '--model', 'intnt', root/'enterprise_lm/data/samples/support/golden.jsonl', '--output', 'x.csv'], 'intent'),
     (['predict', '--model', 'intent', 'missing.csv', '--output', 'x.csv'], 'missing.csv'),
+    (['predict', '--model', 'intent@99', root/'enterprise_lm/data/samples/support/golden.jsonl', '--output', 'x.csv'], 'unknown version or alias `99`'),
     (['rollback', 'intnt'], 'intent'),
 ])
 def test_a_wrong_call_is_one_sentence_and_exit_code_2(demo, run_elm, call, says):
