@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from ..core.errors import UserError, unknown
-from .convert import listed_columns, target_format, write_records
+from .convert import target_format, write_records
 from .sampling import sample_rows, sample_strata
 from .sidecars import beside, check_outputs
 from .sources import check_unchanged, open_sources, to_read_twice
@@ -55,7 +55,7 @@ def sample_file(
     output = Path(output).expanduser()
     kind = target_format(output, '')
     check_outputs(input, output=output, rejected=beside(output, 'rejected'))
-    input, how = to_read_twice(input), (format, encoding, listed_columns(columns) or None)
+    input, how = to_read_twice(input), (format, encoding, columns)
     first = open_sources(input, *how)
     drawn, counts = _draw((r for o in first for r in o.records), size, by, allocation, weight, seed), Counter()
     opened = open_sources(input, *how)
