@@ -131,9 +131,10 @@ def check_share(
 # %% ../../nbs/00_core/20_settings.ipynb #c3a602b3
 def _bounded(value, key:str, where:str):
     "`value`, unless it is a number that cannot be meant."
-    if isinstance(value, float) and key not in ('time_limit', 'margin'): return check_share(value, f'{where} is {value:g}')
-    if isinstance(value, int | float) and key != 'seed' and not value >= 0:
-        raise UserError(f'{where} is {value:g}: give a number from 0 on')
+    if not isinstance(value, int | float) or key == 'seed': return value
+    told = f'{where} is {value:g}'
+    if isinstance(value, float) and key not in ('time_limit', 'margin'): return check_share(value, told)
+    if not value >= 0: raise UserError(f'{told}: give a number from 0 on')
     return value
 
 # %% ../../nbs/00_core/20_settings.ipynb #32b7c2cf
