@@ -109,7 +109,7 @@ def _choices(value, where:str)->dict:
     return value
 
 # %% ../../nbs/10_data/24_policy.ipynb #52e5d41a
-def _known_values(path:Path, where:str)->tuple:
+def _known_values(path:Path)->tuple:
     "The (kind, value) pairs of a file."
     pairs = []
     for record in records(path):
@@ -135,7 +135,7 @@ def load_policy(
     types = {t: dict(_mapping(v, f'{name}, {t}')) for t, v in listed.items()}
     check_types(types, name)
     scores = {t: check_score(v.pop('minimum_score'), f'{name}, {t}') for t, v in types.items() if 'minimum_score' in v}
-    known = _known_values(path.parent/str(found['known']), name) if found.get('known') else ()
+    known = _known_values(path.parent/str(found['known'])) if found.get('known') else ()
     default = _default | _choices(found.get('default'), f'{name}, default')
     types = {t: _choices(v, f'{name}, {t}') for t, v in types.items()}
     return Policy(default, types, scores, check_score(found.get('minimum_score', minimum_score), name), known, str(path))
