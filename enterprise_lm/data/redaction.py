@@ -224,7 +224,7 @@ def redact_file(
     kind, place = target_format(output, to), _findings_place(findings, output, action)
     _check(input, output, findings, action, language)
     settings, tally, also = settings or get_settings(), _Tally(), tuple(listed_columns(also))
-    opened = open_sources(input, format, encoding, listed_columns(columns) or None, settings=settings)
+    opened = open_sources(input, format, encoding, columns, settings=settings)
     secret = b'' if action == 'mask' else key(settings)
     with spooling(output) as spool, open(spool.folder/'findings.jsonl', 'wb') as found:
         if action == 'decrypt': stream = _opened(((s.name, r) for s in opened for r in s.records), secret, tally)
