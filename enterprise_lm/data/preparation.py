@@ -50,7 +50,7 @@ class Preparation:
         for name in ('near_duplicates', 'leakage'):
             if getattr(self, name): check_threshold(getattr(self, name))
         read_cleaning(self.cleaning)
-        for name in ('overlap', 'missing', 'outliers'): check_share(getattr(self, name), f'{name}={getattr(self, name)}')
+        for name, share in asdict(self.limits).items(): check_share(share, f'{name}={share}')
 
     @property
     def limits(self)->Limits: return Limits(self.overlap, self.missing, self.outliers)
