@@ -15,7 +15,6 @@ from .concept_actions import replay
 from .concept_library import combine
 from .concept_versions import parts_of, save_library
 from .concepts import Library, to_dict
-from .convert import listed_columns
 from .databases import is_sql
 from .sources import open_sources
 
@@ -59,9 +58,8 @@ def _read(source:str, how:dict, settings)->list[dict]:
 def _has_row(wanted:Callable, source:str, how:dict, settings)->bool:
     "Whether the values of a row of a source, of those who were erased too, are `wanted`."
     options = {k: how[k] for k in ('format', 'encoding') if k in how}
-    columns = listed_columns(how.get('columns', '')) or None
     with chdir(settings.root):
-        opened = open_sources(source, columns=columns, settings=settings, everybody=True, **options)
+        opened = open_sources(source, columns=how.get('columns', ''), settings=settings, everybody=True, **options)
         return any(wanted(record.values or dict(text=record.raw)) for o in opened for record in o.records)
 
 # %% ../../nbs/10_data/89_concept_rebuild.ipynb #7e1e9d35
