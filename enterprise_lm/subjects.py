@@ -16,7 +16,7 @@ from .core.errors import UserError, WorkError
 from .core.settings import get_settings
 from .data.label_export import corpus_key
 from .data.subjects import note_erased
-from .evidence import search_bytes
+from .every_byte import search_bytes
 from .holdings import Subject, erasure_plan, find_subject
 from .opinions import (
     carry_labels, opinions_about, rewrite_database, take_name_off, take_out_of_edits)
