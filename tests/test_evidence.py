@@ -5,7 +5,8 @@ from pathlib import Path
 from hypothesis import example, given, settings, strategies as st
 
 from enterprise_lm.data.subjects import subject_key, subject_marker, telling_length
-from enterprise_lm.evidence import Known, own_words, row_judge, search_bytes, unescaped, word_finder
+from enterprise_lm.every_byte import search_bytes, unescaped, word_finder
+from enterprise_lm.evidence import Known, own_words, row_judge
 
 
 @settings(max_examples=200, deadline=None)
