@@ -8,13 +8,12 @@ __all__ = ['dedupe_file']
 # %% ../../nbs/10_data/47_dedupe.ipynb #82a158b0
 import json
 from collections.abc import Iterator
-from itertools import chain, islice
 from pathlib import Path
 from ..core.errors import UserError
 from ..core.settings import get_settings
 from .duplicates import DuplicateIndex
 from .files import Record, blank
-from .read import find_columns, text_problem
+from .read import peek_columns, text_problem
 from .sidecars import RepeatedIds, beside, check_outputs
 from .sources import Opened, check_unchanged, open_sources, to_read_twice
 from .writing import Columns, json_line, output_format, replacing, write_rows
@@ -23,12 +22,9 @@ from .writing import Columns, json_line, output_format, replacing, write_rows
 def _rows(sources:list[Opened], text:str='')->Iterator[tuple[str, str, Record]]:
     "(file, its text column, record) of everything that was opened but blank lines."
     for opened in sources:
-        stream = iter(opened.records)
-        head = list(islice(stream, 100))
-        names = list(dict.fromkeys(n for r in head if not r.reason for n in r.values))
-        column = find_columns(names, text, where=opened.name)['text'] if names else text or 'text'
-        for record in chain(head, stream):
-            if record.reason != blank: yield opened.name, column, record
+        which, stream = peek_columns(opened.records, text, where=opened.name)
+        for record in stream:
+            if record.reason != blank: yield opened.name, which.get('text', text), record
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #de0cc831
 def _problem(record:Record, column:str)->str: return record.reason or text_problem(record.values.get(column))
