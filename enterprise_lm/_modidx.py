@@ -4200,8 +4200,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'enterprise_lm/file_commands.py'),
                                              'enterprise_lm.file_commands._check_corpus': ( 'file_commands.html#_check_corpus',
                                                                                             'enterprise_lm/file_commands.py'),
-                                             'enterprise_lm.file_commands._names': ( 'file_commands.html#_names',
-                                                                                     'enterprise_lm/file_commands.py'),
                                              'enterprise_lm.file_commands._show_augmented': ( 'file_commands.html#_show_augmented',
                                                                                               'enterprise_lm/file_commands.py'),
                                              'enterprise_lm.file_commands._show_key': ( 'file_commands.html#_show_key',

@@ -108,11 +108,6 @@ def dedupe(
     return done, _show_thinned
 
 # %% ../nbs/98_file_commands.ipynb #5ff0d7fa
-def _names(written:str)->list[str]|None:
-    "The names in 'text,label'; None when there are none."
-    return [name.strip() for name in written.split(',') if name.strip()] or None
-
-# %% ../nbs/98_file_commands.ipynb #306a00dc
 @commands.command()
 @answered
 @noted
@@ -125,7 +120,7 @@ def convert(
     "Write a file in another format, without loss of text, label or id."
     from enterprise_lm.data.convert import convert as write
     done = write(named_input(input), output, text, to=to, keep=keep, format=format, encoding=encoding,
-                 columns=_names(columns))
+                 columns=columns)
     return done, lambda a: print(f"{a['rows']:,} rows, {a['rejected']} rejected: {a['output']}")
 
 # %% ../nbs/98_file_commands.ipynb #b4831162
@@ -209,6 +204,6 @@ def augment(
     if corpus:
         _check_corpus(corpus, output, columns=bool(text or label or columns or format))
         return _with_hint(_augment_corpus(corpus, output, **how, given=given)), _show_augmented
-    done = augment_file(input, output, text=text, label=label, columns=_names(columns), format=format,
+    done = augment_file(input, output, text=text, label=label, columns=columns, format=format,
                         encoding=encoding, force=force, **how, **named_models(**given))
     return _with_hint(done), _show_augmented
