@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from fastcore.basics import patch
 from ..core.errors import UserError, unknown
@@ -21,7 +21,7 @@ from .actions import actions
 from .convert import listed_columns, target_format, write_records
 from .files import Record
 from .policy import read_detector
-from .read import find_columns
+from .read import peek_columns
 from .searched import Protection, open_values, roles_of, search_rows
 from .sidecars import beside, check_outputs
 from .sources import open_sources
@@ -67,11 +67,9 @@ def _problem(record:Record, column:str)->str:
 def _rows(opened:list, text:str, also:tuple)->Iterator[_Row]:
     "Every row of the sources."
     for source in opened:
-        stream = iter(source.records)
-        head = list(islice(stream, 100))
-        names = list(dict.fromkeys(n for r in head if not r.reason for n in r.values))
-        which = find_columns(names, text, where=source.name) if names else dict(text=text or 'text')
-        for record in chain(head, stream):
+        which, stream = peek_columns(source.records, text, where=source.name)
+        which.setdefault('text', text or 'text')
+        for record in stream:
             row = _Row(source.name, record, which, _problem(record, which['text']))
             if not row.reason: row.roles = roles_of(record.values, which, also)
             yield row
