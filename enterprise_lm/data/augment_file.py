@@ -14,7 +14,7 @@ from ..core.errors import UserError, unknown
 from .augment import augment_rows, check_given, choose_policy, refuse_held_out, why_nothing
 from .databases import dataset_splits, is_dataset, is_sql
 from .files import blank, find_files
-from .read import _Ids, _row, _which, odd_ids
+from .read import _Ids, _row, odd_ids, peek_columns
 from .sidecars import RepeatedIds, beside, check_outputs
 from .sources import open_sources
 from .subjects import subject_marker
@@ -78,7 +78,7 @@ def _read(opened:list, text:str, label:str)->_Given:
     "All rows of the sources; those that cannot be used are set aside."
     found, mark = _Given(), subject_marker(None)
     for source in opened:
-        which, stream = _which(source.records, text, label, '', source.name)
+        which, stream = peek_columns(source.records, text, label, where=source.name)
         for record in stream:
             if record.reason == blank: continue
             values, reason = _row(record, which, None, mark)
