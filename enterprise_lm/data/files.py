@@ -223,10 +223,10 @@ def _cells(path:Path, name:str, encoding:str, delimiter:str, quotes:bool):
         yield start, [] if reason else cells, reason, ''.join(seen) if reason else ''
 
 # %% ../../nbs/10_data/00_files.ipynb #a47e8757
-def csv_records(path:Path, name:str, encoding:str='utf-8', delimiter:str='', columns:str|list|None='', quotes:bool=True):
+def csv_records(path:Path, name:str, encoding:str='utf-8', delimiter:str='', columns:list|None=None, quotes:bool=True):
     "Yield one `Record` for each row of a delimited file; `columns` names the cells of a file without a header."
     rows = _cells(path, name, encoding, delimiter, quotes)
-    header = columns.split(',') if columns and isinstance(columns, str) else columns or []
+    header = columns or []
     while not header:
         first, header, reason, _ = next(rows, (1, [''], '', ''))
         if reason: raise UserError(f"{name}, line {first}: no header can be read there: {reason}")
@@ -243,7 +243,7 @@ def csv_records(path:Path, name:str, encoding:str='utf-8', delimiter:str='', col
             yield Record(row, {} if reason else named, reason, raw)
 
 # %% ../../nbs/10_data/00_files.ipynb #55e181c9
-def _tsv_records(path:Path, name:str, encoding:str, columns:str|list|None):
+def _tsv_records(path:Path, name:str, encoding:str, columns:list|None):
     "Records of a tsv file, with quotes where they are used as in csv throughout."
     rows = _cells(path, name, encoding, '\t', True)
     try: quoted = len({len(cells) for _, cells, reason, _ in rows
@@ -274,7 +274,7 @@ def _reader(format:str):
     room, name = _elsewhere[format].split(':')
     return getattr(import_module(f'enterprise_lm.data.{room}'), name)
 
-def _stream(path:Path, name:str, format:str, encoding:str, columns:str|list|None, unit:str):
+def _stream(path:Path, name:str, format:str, encoding:str, columns:list|None, unit:str):
     "The records of one file."
     if format == 'csv': return csv_records(path, name, encoding, columns=columns)
     if format == 'tsv': return _tsv_records(path, name, encoding, columns)
@@ -291,7 +291,7 @@ def records(
     name:str='',             # what errors call it; its own name when ''
     format:str='',           # one of `formats`; '' goes by the ending
     encoding:str='auto',     # of text formats; 'auto' tells it from the bytes of each file
-    columns:str|list|None='', # 'text,label': names of the cells of a csv, tsv or txt file without a header
+    columns:list|None=None,  # names of the cells of a csv, tsv or txt file without a header
     unit:str='document',     # of Markdown and HTML: 'document', or 'section' for a record under each heading
 ): # Records
     "Yield the records of one file; raises `UserError` when the file as a whole cannot be read."
