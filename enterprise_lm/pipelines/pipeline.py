@@ -7,13 +7,13 @@ __all__ = ['Step', 'Pipeline', 'references', 'resolve', 'read_pipeline', 'pipeli
            'describe']
 
 # %% ../../nbs/85_pipelines/20_pipeline.ipynb #afe3d7eb
-import os, re
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 import enterprise_lm
 from ..core.errors import UserError, unknown
 from ..core.settings import Settings, get_settings
-from .parameters import Parameter, check, contract, convert, outputs
+from .parameters import Parameter, check, contract, outputs
 
 # %% ../../nbs/85_pipelines/20_pipeline.ipynb #024f8e0c
 @dataclass(frozen=True)
