@@ -7,7 +7,7 @@ __all__ = ['canonical', 'data_digest', 'file_digest', 'path_digest', 'environmen
            'draft', 'find', 'artifact_names', 'list_artifacts']
 
 # %% ../../nbs/00_core/30_artifact.ipynb #535f0d7b
-import hashlib, json, os, platform, shutil, sys, tempfile, time
+import hashlib, json, os, platform, shutil, tempfile, time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
