@@ -201,8 +201,6 @@ def peek_columns(
         which.pop('label')
     return which, chain(head, stream)
 
-_which = peek_columns
-
 # %% ../../nbs/10_data/30_read.ipynb #75723d7b
 def _as_given(record:Record, which:dict, values:dict)->dict:
     "The values of a record, with the mark in the place of the person."
