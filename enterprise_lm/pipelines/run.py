@@ -6,7 +6,7 @@
 __all__ = ['GOOD', 'StepResult', 'Run', 'save_run', 'list_runs', 'load_run', 'progress_text', 'Board']
 
 # %% ../../nbs/85_pipelines/28_run.ipynb #643cfce0
-import json, sys, time
+import json, sys
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
