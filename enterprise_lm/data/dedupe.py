@@ -24,7 +24,7 @@ def _rows(sources:list[Opened], text:str='')->Iterator[tuple[str, str, Record]]:
     for opened in sources:
         which, stream = peek_columns(opened.records, text, where=opened.name)
         for record in stream:
-            if record.reason != blank: yield opened.name, which.get('text', text), record
+            if record.reason != blank: yield opened.name, which.get('text', text or 'text'), record
 
 # %% ../../nbs/10_data/47_dedupe.ipynb #de0cc831
 def _problem(record:Record, column:str)->str: return record.reason or text_problem(record.values.get(column))
