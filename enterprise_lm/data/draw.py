@@ -10,7 +10,7 @@ import hashlib
 from functools import lru_cache
 from random import Random
 from fastcore.basics import patch
-from .word_lists import given_names, words_of
+from .word_lists import words_of
 
 # %% ../../nbs/10_data/17_draw.ipynb #0a9574b8
 def side_of(
