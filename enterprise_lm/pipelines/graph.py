@@ -6,9 +6,7 @@
 __all__ = ['layers', 'edges', 'to_svg', 'to_mermaid', 'to_text']
 
 # %% ../../nbs/85_pipelines/40_graph.ipynb #6de433b9
-from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from .pipeline import Pipeline
 from .run import Run, StepResult
 
