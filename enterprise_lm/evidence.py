@@ -17,10 +17,10 @@ from .core.errors import UserError
 from .core.text import fold, han
 from .data.arrow_files import arrow_batches
 from .data.candidates import sentences
+from .data.every_byte import word_finder
 from .data.files import formats
 from .data.sources import open_sources
 from .data.subjects import record_subjects, tells, telling_length, text_marker
-from .every_byte import word_finder
 
 # %% ../nbs/95_evidence.ipynb #14cf9255
 def _arrow_rows(path:Path, mark:str)->Iterator[dict]:

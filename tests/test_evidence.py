@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import example, given, settings, strategies as st
 
 from enterprise_lm.data.subjects import subject_key, subject_marker, telling_length
-from enterprise_lm.every_byte import search_bytes, unescaped, word_finder
+from enterprise_lm.data.every_byte import search_bytes, unescaped, word_finder
 from enterprise_lm.evidence import Known, own_words, row_judge
 
 
@@ -81,3 +81,11 @@ def test_what_goes_or_is_closed_while_it_is_searched(tmp_path):
     try: assert all(search_bytes(tmp_path, [b'her words'])[0] == [] for _ in range(30))
     finally: stop.set(); writer.join()
     assert search_bytes(tmp_path, []) == ([], 60) and search_bytes(tmp_path/'nowhere', [b'x']) == ([], 0)
+
+
+def test_a_text_that_lies_across_two_pieces_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr('enterprise_lm.data.every_byte._block', 64)
+    text = 'Hello,\nmy "lamp" 灯坏了 is dark since Monday'
+    for n in range(64):
+        (tmp_path/'a.json').write_text(' ' * n + json.dumps(dict(text=text)) + ' ' * 99)
+        assert search_bytes(tmp_path, [text.encode()]) == (['a.json'], (tmp_path/'a.json').stat().st_size), n
