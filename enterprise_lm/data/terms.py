@@ -8,7 +8,7 @@ __all__ = ['english_runs', 'noun_forms', 'english_counts', 'chinese_runs', 'chin
 # %% ../../nbs/10_data/78_terms.ipynb #6084affd
 import math, re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from .privacy import find_personal
