@@ -9,13 +9,13 @@ __all__ = ['LANGUAGES', 'NOT_TESTED', 'Contender', 'choose', 'verdicts', 'diagno
 # %% ../../nbs/50_evaluation/20_findings.ipynb #f9c13d6c
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import numpy as np
 from ..core.errors import UserError
 from ..core.text import language
 from .compare import compare_items, score_interval
 from .slices import confused, length_groups, most_surprising, slices, worst_errors
-from ..tasks.metrics import METRICS, confusion, index_labels, per_label, reliability
+from ..tasks.metrics import confusion, index_labels, per_label, reliability
 
 # %% ../../nbs/50_evaluation/20_findings.ipynb #927d876a
 @dataclass
