@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from pathlib import Path
 from ..core.errors import UserError, unknown
 from ..core.text import normalise, words
-from .classifier import Classifier, count_labels, fit_temperature, log_loss, softmax, write_json
+from .classifier import Classifier, count_labels, fit_temperature, log_loss, write_json
 from .language_model import text_list
 
 # %% ../../nbs/20_models/40_tfidf.ipynb #9f36bae0
