@@ -16,9 +16,9 @@ from .core.artifact import Artifact, list_artifacts
 from .core.errors import UserError
 from .core.progress import track
 from .core.settings import get_settings
+from .data.every_byte import search_bytes, word_finder
 from .data.label_export import corpus_key
 from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
-from .every_byte import search_bytes, word_finder
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
 from .evidence import ids_of_others, own_words, texts_of_others
 from .opinions import edits_about, edits_of, names_of, opinions_about, opinions_of
