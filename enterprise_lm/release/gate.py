@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from fastcore.basics import patch
-from ..core.artifact import Artifact, draft, find, load
+from ..core.artifact import Artifact, draft, find
 from ..core.errors import UserError
 from ..core.settings import get_settings
 from ..core.text import shorten
 from .card import missing_sections
-from .registry import get_aliases, promote, register, resolve, versions
+from .registry import promote, register, resolve, versions
 
 # %% ../../nbs/60_release/20_gate.ipynb #c1d7720b
 @dataclass(frozen=True)
