@@ -8,7 +8,7 @@ __all__ = ['tags', 'taggers', 'Word', 'read_conllu', 'PerceptronTagger', 'from_s
 
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #0b24909b
 import json, re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from random import Random
 from fastcore.basics import patch
 from ..core.errors import UserError, unknown
 from ..core.text import words
-from .words import Segmenter, jieba_tokenizer, segmenter_record
+from .words import Segmenter, jieba_tokenizer
 
 # %% ../../nbs/10_data/77_part_of_speech.ipynb #0c39e102
 tags = tuple('NOUN PROPN VERB AUX ADJ ADV PRON DET NUM ADP CCONJ SCONJ PART INTJ PUNCT SYM X'.split())
