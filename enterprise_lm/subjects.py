@@ -14,9 +14,9 @@ from pathlib import Path
 from .core.artifact import Artifact, draft, load
 from .core.errors import UserError, WorkError
 from .core.settings import get_settings
+from .data.every_byte import search_bytes
 from .data.label_export import corpus_key
 from .data.subjects import note_erased
-from .every_byte import search_bytes
 from .holdings import Subject, erasure_plan, find_subject
 from .opinions import (
     carry_labels, opinions_about, rewrite_database, take_name_off, take_out_of_edits)
