@@ -9,7 +9,6 @@ __all__ = ['span', 'facts', 'Bar', 'alarm', 'Watch', 'write_rows', 'draw_curves'
 import csv, math, time
 import torch
 from collections.abc import Callable
-from pathlib import Path
 from fastcore.basics import patch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
