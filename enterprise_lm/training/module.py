@@ -7,7 +7,7 @@ __all__ = ['TrainingOptions', 'make_options', 'rate_factor', 'decay_groups', 'Tr
            'make_trainer']
 
 # %% ../../nbs/40_training/20_module.ipynb #8d1a9f51
-import logging, math, signal, sys, warnings
+import logging, math, signal, warnings
 import torch, lightning.pytorch as L
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
