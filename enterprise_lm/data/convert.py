@@ -93,8 +93,6 @@ def _letter(row:dict, which:dict, number:int)->str:
     body = base64.encodebytes(cell(row.get(which['text'])).encode()).decode()
     return '\n'.join(lines) + '\n\n' + body + '\n'
 
-
-
 # %% ../../nbs/10_data/75_convert.ipynb #9356b1b8
 def _mail_columns(spool:Spool, which:dict)->dict:
     "Which column becomes which header; raises `UserError` for a column without one."
@@ -170,9 +168,10 @@ def write_records(
 )->Path: # the draft
     "Write `stream` to a draft of `output`; raises `UserError` when nothing is left to write."
     fill(spool, stream, keep)
+    known = spool.columns.seen
     for name in keep:
-        if spool.rows and name not in spool.columns.seen:
-            raise UserError(f'keep= names a column `{name[:40]}` that no row has: there are {_listed(spool.columns.seen)}')
+        if spool.rows and name not in known:
+            raise UserError(f'keep= names a column `{name[:40]}` that no row has: there are {_listed(known)}')
     draft = spool.folder/f'output.{format}'
     if spool.rows: _write(spool, format, draft, text, output)
     if not spool.rows:
