@@ -15,13 +15,13 @@ from ..core.artifact import Artifact, draft
 from ..core.errors import UserError, unknown
 from ..core.progress import track
 from ..data.background import word_source
-from ..data.characters import CODE_BITS, marked_codes, word_kinds, word_marks
+from ..data.characters import marked_codes, word_kinds, word_marks
 from ..data.invented import generate
 from ..data.known_words import known_words
 from ..data.tag_paths import span_figures, tags, types
 from ..data.tagger import load_tagger
 from ..models.classifier import write_json
-from .task import Recipe, Task, take_options
+from .task import Task, take_options
 
 # %% ../../nbs/30_tasks/40_tag.ipynb #bb43ace3
 def write_label(
