@@ -124,8 +124,8 @@ def named_source(
         raise
     if corpus is None: return name
     if here and Path(place).resolve() != Path(corpus.path).resolve():
-        raise UserError(f"{place} is a file or folder here and a corpus of the workspace: say ./{place} for what is here, "
-                        f"or {corpus.name}@{corpus.short} for the corpus")
+        raise UserError(f"{place} is a file or folder here and a corpus of the workspace: say ./{place} for what is "
+                        f"here, or {corpus.name}@{corpus.short} for the corpus")
     return f'{corpus.path}{mark}{side}'
 
 # %% ../../nbs/10_data/72_refresh.ipynb #2e73fddd
