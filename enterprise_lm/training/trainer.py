@@ -21,7 +21,7 @@ from ..data.languages import check_languages, declared_languages
 from ..data.quality import require_quality
 from ..tasks.task import Recipe, Task, get_task
 from .batches import Batches, pack_examples
-from .module import (TrainingModule, TrainingOptions, choose_hardware, make_options, make_trainer,
+from .module import (TrainingModule, choose_hardware, make_options, make_trainer,
                                            quietly)
 from .objectives import get_objective
 from .resume import Checkpoints, RandomState, WholeFiles, seeded
