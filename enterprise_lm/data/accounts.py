@@ -123,7 +123,8 @@ _chinese_pair = re.compile(rf'{_chinese_angle}[，,、;和\s]{{0,2}}{_chinese_an
 _axis = r'(?<![a-z])(?:lat(?:itude)?|l(?:on|ng|ong|ongitude))'
 _says = r'''\.?["']?\s?(?:[:=：]|is\b|of\b)?\s?["']?'''
 _degree = r'-?[0-9]{1,3}\.[0-9]{2,10}(?![0-9])\s?°?(?:\s?[NSEW](?![A-Za-z]))?'
-_axes = re.compile(rf'''{_axis}{_says}({_degree}["'\s,;，；&/|]{{0,5}}(?:and\s)?{_axis}{_says}{_degree})''', re.IGNORECASE)
+_between = r'''["'\s,;，；&/|]{0,5}(?:and\s)?'''
+_axes = re.compile(rf'{_axis}{_says}({_degree}{_between}{_axis}{_says}{_degree})', re.IGNORECASE)
 
 def _named_places(prepared:Prepared)->Findings: # lat 39.9042 lon 116.4074
     for found in _axes.finditer(prepared.text): yield *found.span(1), 'COORDINATES', .9, 'latitude and longitude'
@@ -136,7 +137,7 @@ _postcode_value = re.compile(any_of(
     r'[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]'))                                                  # K1A 0B1
 
 def find_places(prepared:Prepared)->Findings:
-    "Yield positions (decimal degrees, also named one by one, degrees and minutes) and postcodes behind a word for them."
+    "Yield positions (decimal degrees, named or not, degrees and minutes) and postcodes behind a word for them."
     if not prepared.ascii and mentions(prepared, '°经經'):
         for pattern in (_degrees, _chinese_pair):
             yield from findings(pattern.finditer(prepared.text), 'COORDINATES', .9, 'degrees')
