@@ -21,7 +21,8 @@ from .files import Record
 # %% ../../nbs/10_data/05_databases.ipynb #4f1a7ac8
 _comment = r'`[^`]*`|/\*(?!M?!).*?\*/'
 _hidden = re.compile(rf"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|(\$\w*\$).*?\1|{_comment}""", re.DOTALL)
-_hidden_of_mysql = re.compile(rf"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|--(?=\s|$)[^\n]*|\#[^\n]*|{_comment}""", re.DOTALL)
+_hidden_of_mysql = re.compile(
+    rf"""'(?:[^'\\]|''|\\.)*'|"(?:[^"\\]|""|\\.)*"|--(?=\s|$)[^\n]*|\#[^\n]*|{_comment}""", re.DOTALL)
 
 def _bare(query:str, hidden=_hidden)->str:
     "A statement without its strings, comments and last semicolon."
