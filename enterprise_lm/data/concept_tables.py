@@ -133,7 +133,8 @@ def _linked(library:Library, id:str, term:str, where:str)->str:
     if not found:
         raise UserError(f'{where} holds {term[:40]!r}, no id and no label of another concept: '
                         'add a row for it, or correct the cell')
-    raise UserError(f"{where} holds {term[:40]!r}, which several concepts are called: write {' or '.join(c.id for c in found)}")
+    raise UserError(f"{where} holds {term[:40]!r}, which several concepts are called: "
+                    f"write {' or '.join(c.id for c in found)}")
 
 def _find_links(library:Library, concepts:list, places:list):
     "Let every link of `concepts` be the id of one of them or of the library."
