@@ -26,7 +26,7 @@ from .word_classes import verb_of, word_class
 # %% ../../nbs/10_data/87_candidates.ipynb #b8604f5d
 def corpus_rows(
     source, # a corpus artifact or its folder, a file, folder or 'sample://…', or rows (dicts)
-    **how,  # of files: text, encoding, columns and format, as `read_rows` takes them; a corpus was read before, without them
+    **how,  # of files: text, encoding, columns and format, as `read_rows` takes them; a corpus has no use for them
 )->list[dict]: # id, text, language, source
     "Return the rows that concepts may be built from; of a corpus its training split."
     corpus = isinstance(source, Artifact) or isinstance(source, str | Path) and (Path(source)/'corpus.json').is_file()
