@@ -14,6 +14,7 @@ from ..core.artifact import Artifact, draft, load
 from ..core.errors import UserError
 from ..core.progress import track
 from ..core.settings import get_settings
+from ..data.arrow_files import arrow_table
 from ..data.corpus import Corpus
 from ..data.languages import check_languages, declared_languages
 from .findings import Contender, findings
@@ -148,9 +149,7 @@ def read_items(
     name:str,  # of a candidate
 )->dict: # columns: id, and score, or log_prob and bytes, …
     "Return a candidate's item columns."
-    import pyarrow
-    with pyarrow.OSFile(str(report.file(f'items-{name}.arrow')), 'rb') as file:
-        return pyarrow.ipc.open_stream(file).read_all().to_pydict()
+    return arrow_table(report.file(f'items-{name}.arrow')).to_pydict()
 
 # %% ../../nbs/50_evaluation/50_evaluate.ipynb #c623fd20
 def _write(folder:Path, report:dict, contenders:list, costs:dict, name:str, corpus:Artifact):
