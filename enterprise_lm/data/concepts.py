@@ -132,7 +132,8 @@ def get(
     if found: return found[0]
     close = nearest(term, sorted({label for c in self for _, label in labels_of(c, hidden=False)}))
     hint = f', did you mean {close!r}' if close else ''
-    raise UserError(f'library {self.name} has no concept {term!r}{hint}: prefix= lists what begins like it')
+    raise UserError(f'library {self.name} has no concept {term!r}{hint}: '
+                    f'`elm concepts query {self.name} --prefix …` lists concepts by their first letters')
 
 # %% ../../nbs/10_data/62_concepts.ipynb #6a65418d
 def _by_count(concepts)->list: return sorted(concepts, key=lambda c: (-c.count, c.id))
