@@ -15,21 +15,28 @@ from .patterns import alternatives
 # %% ../../nbs/10_data/79_every_byte.ipynb #f6106971
 _head = 20   # characters of a word that are in the tree
 
-#| export
 def _tree(words)->re.Pattern:
     "A pattern of strings, or of byte strings, that finds the longest of them at a place."
     words = list(words)
     if isinstance(words[0], str): return re.compile(alternatives(words))
     return re.compile(alternatives(w.decode('latin-1') for w in words).encode('latin-1'))
 
+# %% ../../nbs/10_data/79_every_byte.ipynb #50249f11
+def _lengths(words:set)->dict: # {head: lengths}
+    "How long the words are that begin with a head, and those that end within it."
+    lengths = {}
+    for word in words: lengths.setdefault(word[:_head], set()).add(len(word))
+    for head, found in lengths.items(): found |= {n for n in range(len(head)) if head[:n] in words}
+    return lengths
+
+# %% ../../nbs/10_data/79_every_byte.ipynb #13b725cc
 def word_finder(
     words, # strings, or byte strings
 )->Callable: # from a text, or bytes, to an iterator of the words in it
     "Return a function that finds which of `words` stand in a text, also where one stands in another."
-    words, lengths = set(filter(None, words)), {}
+    words = set(filter(None, words))
     if not words: return lambda text: iter(())
-    for word in words: lengths.setdefault(word[:_head], set()).add(len(word))
-    for head, found in lengths.items(): found |= {n for n in range(len(head)) if head[:n] in words}
+    lengths = _lengths(words)
     pattern = _tree(lengths)
     def find(text)->Iterator:
         at = pattern.search(text)
@@ -42,7 +49,8 @@ def word_finder(
 # %% ../../nbs/10_data/79_every_byte.ipynb #5ff97c16
 _escape = re.compile(rb'[\\"](?:(?<=\\)\\*(?:(u[0-9a-fA-F]{4}(?:\\+u[0-9a-fA-F]{4})*)|x([0-9a-fA-F]{2})|[bfnrt/\'])'
                      rb'|[\\"]*"|(?<=\\)\\*)')   # begins with a class, or it would be tried at every byte
-_cut = re.compile(rb'\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)\Z')   # the beginning of one, where a text was cut
+
+# %% ../../nbs/10_data/79_every_byte.ipynb #7aa9840a
 _signs = dict(zip((b'b', b'f', b'n', b'r', b't', b'\\'), (b'\b', b'\f', b'\n', b'\r', b'\t', b'')))
 
 def _plain(at:re.Match)->bytes:
@@ -52,6 +60,7 @@ def _plain(at:re.Match)->bytes:
     units = bytes.fromhex(at[1].replace(b'\\', b'').replace(b'u', b'').decode())
     return units.decode('utf-16-be', 'surrogatepass').encode('utf-8', 'surrogatepass')
 
+# %% ../../nbs/10_data/79_every_byte.ipynb #55d5e352
 def unescaped(
     content:bytes, # of a file
 )->bytes: # shorter, or the same
@@ -69,32 +78,48 @@ def _blocks(path:Path, overlap:int)->Iterator[tuple[int, bytes]]: # bytes that a
             block = block[-overlap:] + new
             yield len(new), block
 
+# %% ../../nbs/10_data/79_every_byte.ipynb #4afc4d08
+def _holds(block:bytes, find:Callable)->bool:
+    "Whether one of the words is in a piece of a file, as it is or escaped."
+    if any(find(block)): return True
+    return (b'\\' in block or b'""' in block) and any(find(unescaped(block)))
+
 def _search_file(path:Path, find:Callable, overlap:int)->tuple[int, bool]: # bytes, whether one of the words is there
     "Search a file; what cannot be read counts as holding them, and what is gone by now does not."
     if not (path.is_file() or path.is_dir()): return 0, False   # a pipe would never end
     size, holds = 0, False
     try:
-        for new, block in _blocks(path, overlap):
-            size, escapes = size + new, b'\\' in block or b'""' in block
-            holds = holds or any(find(block)) or escapes and any(find(unescaped(block)))
+        for new, block in _blocks(path, overlap): size, holds = size + new, holds or _holds(block, find)
     except FileNotFoundError: return 0, False
     except OSError: return size, True
     return size, holds
 
-# %% ../../nbs/10_data/79_every_byte.ipynb #1724d9a3
+# %% ../../nbs/10_data/79_every_byte.ipynb #29e608b7
+_cut = re.compile(rb'\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)\Z')   # the beginning of one, where a text was cut
+
+def _both_ways(needles)->set: # byte strings
+    "What is searched for, as it is and as it was before it was escaped."
+    plain = {n: unescaped(_cut.sub(b'', n)) for n in needles}
+    return {*plain, *(p for n, p in plain.items() if len(p) >= min(len(n), 12))}
+
+# %% ../../nbs/10_data/79_every_byte.ipynb #4e545c7e
+def _files(folder)->list[Path]:
+    "All files below a folder, and the folders there that are closed."
+    closed = []
+    walked = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
+    files = [Path(at)/name for at, _, names in walked for name in names]
+    return sorted(files + closed)
+
+# %% ../../nbs/10_data/79_every_byte.ipynb #d2d20a55
 def search_bytes(
     folder,           # where to look, all the way down
     needles,          # byte strings
     skip=(),          # names of files and folders right below it that are left out
 )->tuple[list[str], int]: # files that hold one, bytes searched
     "Return which files below `folder` hold any of `needles`, escaped or not."
-    plain = {n: unescaped(_cut.sub(b'', n)) for n in needles}
-    needles = {*plain, *(p for n, p in plain.items() if len(p) >= min(len(n), 12))}
-    find, found, searched, overlap = word_finder(needles), [], 0, 8 * max(map(len, needles), default=1)
-    closed = []
-    walked = os.walk(folder, onerror=lambda error: closed.append(Path(error.filename)))
-    files = [Path(at)/name for at, _, names in walked for name in names]
-    for path in track(sorted(files + closed), 'search every byte', unit='files'):
+    needles, found, searched = _both_ways(needles), [], 0
+    find, overlap = word_finder(needles), 8 * max(map(len, needles), default=1)
+    for path in track(_files(folder), 'search every byte', unit='files'):
         name = path.relative_to(folder)
         if set(name.parts[:1]) & set(skip) or name.parts[:2] == ('artifacts', 'erasure'): continue
         size, holds = _search_file(path, find, overlap)
