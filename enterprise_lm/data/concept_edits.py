@@ -90,8 +90,8 @@ def _check_label(library:Library, label:str, language:str, own:str=''):
     _refuse_personal(label, 'this label looks like', ', which never becomes a concept; give a general term')
     for c in library.lookup(label):
         if c.id == own or c.status != 'accepted' or fold(c.preferred.get(language, '')) != fold(label): continue
-        merging = f'merge({own or label!r}, {c.id!r})'
-        raise UserError(f'{label!r} is what another accepted concept is called: {merging} instead')
+        mend = f'merge {own} into {c.id}' if own else f'change {c.id}, or add another term'
+        raise UserError(f'{label!r} is what another accepted concept is called: {mend}')
 
 # %% ../../nbs/10_data/64_concept_edits.ipynb #6fd97281
 @patch
@@ -108,7 +108,7 @@ def add(
     if kind not in kinds: raise unknown('kind', kind, kinds)
     id = concept_id(label, language)
     if id in self.concepts and self.concepts[id].status == 'accepted':
-        raise UserError(f'{label!r} is in library {self.name} already; rename(), add_label() or define() change it')
+        raise UserError(f'{label!r} is in library {self.name} already: rename, add_label or define changes it')
     values = dict(id=id, preferred={language: label}, kind=kind) | json.loads(canonical(more))
     return self.record('add', who, why, when, concept=to_dict(from_dict(values, f'{label!r}')))
 
@@ -159,10 +159,10 @@ def _check_link(library:Library, term:str, relation:str, other:str):
     below, over = one.id in above(library.concepts, two.id), two.id in above(library.concepts, one.id)
     if relation == 'broader' and below:
         said = f'{other!r} stands below {term!r} already: linking it above would close a circle'
-        raise UserError(f'{said}; unlink it first')
+        raise UserError(f'{said}: unlink it first')
     if relation == 'related' and (below or over):
         said = f'{term!r} and {other!r} stand above each other, so they are not merely related'
-        raise UserError(f'{said}; unlink() them first')
+        raise UserError(f'{said}: unlink them first')
 
 
 
