@@ -7,7 +7,7 @@ __all__ = ['text_key', 'text_order', 'number', 'moment', 'deal', 'split', 'overl
 
 # %% ../../nbs/10_data/40_split.ipynb #b6be0c5d
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import datetime, timezone
 from itertools import groupby
 from math import floor
