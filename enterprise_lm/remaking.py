@@ -40,6 +40,7 @@ def _can_run(run, settings)->bool:
     try: return run.state == 'done' and bool(find_pipeline(_pipeline(run), settings))
     except UserError: return False
 
+# %% ../nbs/96_remaking.ipynb #b0d04186
 def runs_to_repeat(
     subject:Subject, # from `find_subject`
     settings,        # Settings of the workspace
@@ -75,6 +76,7 @@ def _is_left(h:Holding, hers:Callable)->bool:
     held = load(h.path, verify=False)
     return not all(map(hers, read_profiles(held) if h.kind == 'profile' else Corpus(held)['train'].rows()))
 
+# %% ../nbs/96_remaking.ipynb #01e0040b
 def _libraries(subject:Subject, by_run:dict)->list[str]:
     "Concept libraries in which somebody had a hand."
     mine = (h for h in subject.holdings if h.kind == 'concepts' and h.digest not in by_run)
@@ -117,6 +119,7 @@ class Remaking:
 
     def note(self, kind:str, before:str, after:str): self.made.append(dict(kind=kind, before=before, after=after))
 
+# %% ../nbs/96_remaking.ipynb #bf880e03
 @patch
 def runs(self:Remaking, runs:list, run:Callable):
     "Run the newest of some equal runs again; what it makes takes the place of what all of them made."
@@ -128,7 +131,7 @@ def runs(self:Remaking, runs:list, run:Callable):
                 self.instead[o['digest']] = after and find(after['digest'], self.root)
     self.note('run', runs[0].id, new.id)
 
-# %% ../nbs/96_remaking.ipynb #bf880e03
+# %% ../nbs/96_remaking.ipynb #d6283c23
 @patch
 def _parents(self:Remaking, old:Artifact)->list:
     "What an artifact is made from now."
@@ -142,6 +145,13 @@ def _ids(self:Remaking, old:Artifact)->frozenset:
     own = {i for key, i in known.rows if key == corpus_key(old)}
     return frozenset(own - ids_of_others(old, known.mark, own) | known.telling_ids)
 
+# %% ../nbs/96_remaking.ipynb #17cb9428
+@patch
+def _names_from_runs(self:Remaking)->set[str]:
+    "Names of the corpora that runs have just made."
+    by_hand = {m['after'] for m in self.made if m['kind'] == 'corpus'}
+    return {a.name for a in self.instead.values() if a is not None and a.kind == 'corpus' and a.digest not in by_hand}
+
 @patch
 def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
     "Make a corpus again, after those it was made from."
@@ -149,9 +159,7 @@ def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
     old = load(by_hand[digest].path, 'corpus')
     for p in old.parents:
         if p['digest'] in by_hand: self.corpus(p['digest'], by_hand, hers)
-    newer = {a.name for a in self.instead.values() if a is not None and a.kind == 'corpus'
-             and a.digest not in {m['after'] for m in self.made if m['kind'] == 'corpus'}}
-    made = '' if old.name in newer else None
+    made = '' if old.name in self._names_from_runs() else None   # now, or when the old one was made
     new = leave_out(old, hers, self._ids(old), self._parents(old), self.root, made)
     self.instead[digest] = new
     if new: self.note('corpus', digest, new.digest)
@@ -159,16 +167,19 @@ def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
 
 # %% ../nbs/96_remaking.ipynb #9bf2df6a
 @patch
-def library(self:Remaking, name:str):
-    "Build a concept library again, with its edits, of which none quotes or names her any more."
-    version = newest_version(name, self.root)
+def _edits(self:Remaking, version:Artifact)->list[dict]:
+    "All edits of a library, of which none quotes or names her any more."
     edits = json_lines(version.file('edits.jsonl'))
     known = {e['edit'] for e in edits}
-    edits += [e for e in read_edits(journal_of(name, self.settings)) if e.get('edit') not in known]
+    edits += [e for e in read_edits(journal_of(version.name, self.settings)) if e.get('edit') not in known]
+    return edits_without(edits, self.subject.known, self.settings)
+
+@patch
+def library(self:Remaking, name:str):
+    "Build a concept library again, with its edits."
+    version, judge = newest_version(name, self.root), _judge(self.subject, self.settings)
     concerned = {h.digest: None for h in self.subject.holdings if h.kind == 'corpus'}
-    edits = edits_without(edits, self.subject.known, self.settings)
-    judge = _judge(self.subject, self.settings)
-    made, lost = rebuild_library(version, concerned | self.instead, edits, self.settings, judge)
+    made, lost = rebuild_library(version, concerned | self.instead, self._edits(version), self.settings, judge)
     if made: self.note('concepts', version.digest, made.digest)
     self.lost += [f'part {part} of concepts {name}' for part in lost]
 
@@ -181,7 +192,7 @@ def profile(self:Remaking, held):
     if new: self.note('profile', held.digest, new.digest)
     else: self.lost.append(f'profile {held.name}')
 
-# %% ../nbs/96_remaking.ipynb #a46b07b2
+# %% ../nbs/96_remaking.ipynb #6f99d15b
 @patch
 def try_runs(self:Remaking, runs:list, run:Callable, hers:Callable, force:bool):
     "Run a pipeline again; where that fails and `force` allows it, keep its corpora without her and note what is lost."
@@ -193,6 +204,16 @@ def try_runs(self:Remaking, runs:list, run:Callable, hers:Callable, force:bool):
     for digest in corpora: self.corpus(digest, corpora, hers)
     self.lost += [f'{h.kind} {h.name}' for digest, h in listed.items() if digest not in corpora]
 
+# %% ../nbs/96_remaking.ipynb #7bc0adec
+def _in_order(groups:list, by_hand:dict)->list: # lists of runs, and digests of corpora
+    "What is made again from files, oldest first."
+    tasks = [(runs[0].started, 0, runs) for runs in groups]
+    for digest, h in by_hand.items():
+        manifest = load(h.path, verify=False).manifest
+        tasks.append((manifest['time'], manifest['measurements'].get('version', 1), digest))
+    return [task for _, _, task in sorted(tasks, key=lambda t: t[:2])]
+
+# %% ../nbs/96_remaking.ipynb #b5459ee4
 def make_again(
     subject:Subject, # from `find_subject`; reading leaves her rows out already
     run:Callable,    # called with the name of a pipeline and its parameters; returns the Run
@@ -203,11 +224,7 @@ def make_again(
     work, groups = Remaking(subject, settings), runs_to_repeat(subject, settings)
     by_run, hers = _outputs(r for runs in groups for r in runs), _hers(subject, settings)
     by_hand = {h.digest: h for h in subject.holdings if h.kind == 'corpus' and h.digest not in by_run}
-    tasks = [(runs[0].started, 0, runs) for runs in groups]
-    for digest, h in by_hand.items():
-        manifest = load(h.path, verify=False).manifest
-        tasks.append((manifest['time'], manifest['measurements'].get('version', 1), digest))
-    for _, _, task in sorted(tasks, key=lambda t: t[:2]):
+    for task in _in_order(groups, by_hand):
         if isinstance(task, str): work.corpus(task, by_hand, hers)
         else: work.try_runs(task, run, hers, force)
     for name in _libraries(subject, by_run): work.library(name)
