@@ -23,7 +23,7 @@ from .opinions import (
 from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
 from .release.registry import get_aliases, versions
-from .remaking import Remaking, lost_by_erasure, make_again, runs_to_repeat
+from .remaking import lost_by_erasure, make_again, runs_to_repeat
 from .written import missing_files, take_out_of_files
 
 _all_ = ['erasure_plan', 'find_subject', 'search_bytes']  # of the rooms before
