@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.errors import WorkError
 from ..core.text import is_blank
 from .files import Record, blank
@@ -31,23 +32,34 @@ class Spool:
     place:str = ''                                  # file:row of the row that was read last
     ids:RepeatedIds = field(default_factory=RepeatedIds)
 
-    def reject(self, source:str, reason:str, values):
-        "Set a row aside for good."
-        self.rejected, self.first = self.rejected + 1, self.first or f'{source}: {reason}'
-        with open(self.folder/'rejected.jsonl', 'ab') as file:
-            file.write(json_line(dict(source=source, reason=reason, values=values)))
+# %% ../../nbs/10_data/74_spool.ipynb #51b3f740
+@patch
+def reject(self:Spool, source:str, reason:str, values):
+    "Set a row aside for good."
+    self.rejected, self.first = self.rejected + 1, self.first or f'{source}: {reason}'
+    with open(self.folder/'rejected.jsonl', 'ab') as file:
+        file.write(json_line(dict(source=source, reason=reason, values=values)))
 
-    def drop(self, reason:str, row:dict):
-        "Set the row that was read last aside."
-        self.rows -= 1
-        self.reject(self.place, reason, row)
+@patch
+def drop(self:Spool, reason:str, row:dict):
+    "Set the row that was read last aside."
+    self.rows -= 1
+    self.reject(self.place, reason, row)
 
-    def __iter__(self)->Iterator[dict]:
-        how = dict(encoding='utf-8', newline='\n')
-        with open(self.folder/'rows.jsonl', **how) as rows, open(self.folder/'places.jsonl', **how) as places:
-            for row, place in zip(rows, places):
-                self.place = json.loads(place)
-                yield json.loads(row)
+# %% ../../nbs/10_data/74_spool.ipynb #95a11a6e
+@contextmanager
+def _open_drafts(spool:Spool, mode:str='r'):
+    "Open the rows of a spool and their places."
+    how = dict(mode=mode, encoding='utf-8', newline='\n')
+    with open(spool.folder/'rows.jsonl', **how) as rows, open(spool.folder/'places.jsonl', **how) as places:
+        yield rows, places
+
+@patch
+def __iter__(self:Spool)->Iterator[dict]:
+    with _open_drafts(self) as drafts:
+        for row, place in zip(*drafts):
+            self.place = json.loads(place)
+            yield json.loads(row)
 
 # %% ../../nbs/10_data/74_spool.ipynb #b5aaec80
 def _line(values:dict)->tuple[str, str]:
@@ -61,26 +73,36 @@ def _line(values:dict)->tuple[str, str]:
 # %% ../../nbs/10_data/74_spool.ipynb #0e3fedeb
 def _is_empty(values:dict)->bool: return all(v is None or isinstance(v, str) and is_blank(v) for v in values.values())
 
+def _usable(record:Record, keep)->tuple[dict, str, str]: # values, their line, why they cannot be written
+    "The values of a record that are to be written, as a line, and what is wrong with them."
+    values = {str(n): v for n, v in record.values.items() if not keep or n in keep}
+    line, reason = ('', record.reason) if record.reason else _line(values)
+    if not reason and _is_empty(values): reason = f"nothing in the columns to keep, {', '.join(keep)}"
+    return values, line, reason
+
+# %% ../../nbs/10_data/74_spool.ipynb #bdee28b4
+def _put(spool:Spool, name:str, record:Record, drafts:tuple, keep):
+    "Write a row to the drafts, and note what is known of it; or set it aside."
+    values, line, reason = _usable(record, keep)
+    place = f'{name}:{record.row}'
+    if reason: return spool.reject(place, reason, record.raw or record.values)
+    spool.columns.note(values)
+    spool.ids.note(values.get('id', values.get('ID')), name, record.row)
+    spool.odd = spool.odd or 'NaN' in line or 'Infinity' in line
+    for draft, text in zip(drafts, (line, json.dumps(place))): draft.write(text + '\n')
+    spool.rows += 1
+
+# %% ../../nbs/10_data/74_spool.ipynb #fad8a84e
 def fill(
     spool:Spool,
     stream:Iterable[tuple[str, Record]], # (file, its record) of everything that was read
     keep=(),                             # columns to take; () takes all
 ):
     "Write every usable row of `stream` to the spool, and set the others aside."
-    how = dict(mode='w', encoding='utf-8', newline='\n')
-    with open(spool.folder/'rows.jsonl', **how) as rows, open(spool.folder/'places.jsonl', **how) as places:
+    with _open_drafts(spool, 'w') as drafts:
         for name, record in stream:
-            if record.reason == blank or not record.reason and _is_empty(record.values): spool.blank += 1; continue
-            values = {str(n): v for n, v in record.values.items() if not keep or n in keep}
-            line, reason = ('', record.reason) if record.reason else _line(values)
-            if not reason and _is_empty(values): reason = f"nothing in the columns to keep, {', '.join(keep)}"
-            place = f'{name}:{record.row}'
-            if reason: spool.reject(place, reason, record.raw or record.values); continue
-            spool.columns.note(values)
-            spool.ids.note(values.get('id', values.get('ID')), name, record.row)
-            spool.odd = spool.odd or 'NaN' in line or 'Infinity' in line
-            rows.write(line + '\n'); places.write(json.dumps(place) + '\n')
-            spool.rows += 1
+            if record.reason == blank or not record.reason and _is_empty(record.values): spool.blank += 1
+            else: _put(spool, name, record, drafts, keep)
 
 # %% ../../nbs/10_data/74_spool.ipynb #439d3fc9
 @contextmanager
