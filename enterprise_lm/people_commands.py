@@ -27,6 +27,7 @@ concepts = typer.Typer(no_args_is_help=True,
 commands.add_typer(concepts, name='concepts')
 LibraryName = Annotated[str, typer.Argument(help='A library: name, name@version or name@digest.')]
 
+# %% ../nbs/98_people_commands.ipynb #eeaafb52
 def _show_terms(answer:dict):
     print(f"{answer['name']}@{answer['version']}, version {answer['number']}: {answer['concepts']} concepts, "
           f"{answer['edits']} edits")
@@ -69,6 +70,7 @@ def _told(row:dict)->dict:
     return _two(row) | dict(kind=row['kind'], count=row['count'], broader=', '.join(row['broader']),
                             example=shorten(row['example'], 40))
 
+# %% ../nbs/98_people_commands.ipynb #275c0d43
 def _aligned(rows:list)->list:
     "Rows with the same cells in each."
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -79,22 +81,28 @@ def _show_places(mentions:list):
     rows = [dict(place=f"{m['start']}–{m['end']}", written=m['text']) | _told(m) for m in mentions]
     show_table([{k: v for k, v in row.items() if k != 'example'} for row in _aligned(rows)], '' if rows else 'concepts')
 
-# %% ../nbs/98_people_commands.ipynb #acf39972
+# %% ../nbs/98_people_commands.ipynb #76483c97
 def _many(by_language:dict)->str: return '; '.join(f"{l}: {', '.join(t)}" for l, t in sorted(by_language.items()))
 
-def _show_concept(answer:dict):
-    "Print one concept: its labels, what it means, what stands around it, and sentences it was met in."
-    print(' · '.join(v for v in _two(answer).values() if v))
+def _facts(answer:dict)->dict: # {what is said: how; empty where nothing is known}
+    "What is said of a concept below its labels."
+    shown = answer['preferred'].values()
     told = dict(kind=answer.get('kind', 'word'), status=answer.get('status', 'candidate'),
-                mentions=f"{answer.get('count', 0):,}", synonyms=', '.join(s for s in answer['synonyms'] if s not in answer['preferred'].values()),
+                mentions=f"{answer.get('count', 0):,}", synonyms=', '.join(s for s in answer['synonyms'] if s not in shown),
                 found_by=_many(answer.get('hidden', {})), id=answer['id'])
     told |= {f'definition, {l}': text for l, text in answer.get('definition', {}).items()}
     told |= {n['kind']: n['text'] for n in answer.get('notes', ())}
-    told |= {side: ', '.join(c['label'] for c in answer[side]) for side in ('broader', 'narrower', 'related')}
-    for name, value in told.items():
+    return told | {side: ', '.join(c['label'] for c in answer[side]) for side in ('broader', 'narrower', 'related')}
+
+# %% ../nbs/98_people_commands.ipynb #5cef1fcb
+def _show_concept(answer:dict):
+    "Print one concept: its labels, what it means, what stands around it, and sentences it was met in."
+    print(' · '.join(v for v in _two(answer).values() if v))
+    for name, value in _facts(answer).items():
         if value: print(f"  {name.replace('_', ' ')}: {value}")
     for e in answer.get('examples', ()): print(f"  “{e['text']}” ({e.get('source', '')})")
 
+# %% ../nbs/98_people_commands.ipynb #a41af84a
 def _show_found(answer:dict):
     "Print what a query answers."
     if 'mentions' in answer: return _show_places(answer['mentions'])
@@ -173,6 +181,7 @@ def concepts_import(
 labels = typer.Typer(no_args_is_help=True, help='What people labelled on the screen of `elm app`.')
 commands.add_typer(labels, name='labels')
 
+# %% ../nbs/98_people_commands.ipynb #e6340fa1
 @labels.command('export')
 @answered
 @noted
@@ -196,9 +205,8 @@ def labels_export(
 # %% ../nbs/98_people_commands.ipynb #848d5cd6
 def _counted(counts:dict)->str: return ', '.join(f'{k} {n}' for k, n in counts.items())
 
-def _show_subject(answer:dict):
-    if not answer.get('certificate'):
-        return show_table(answer['holdings'], '' if answer['holdings'] else f"what holds {answer['subject']}")
+def _show_erased(answer:dict):
+    "Print what an erasure did, and what it leaves to people."
     left = f"still there: {', '.join(answer['still_there'])}" if answer['still_there'] else 'nothing of her is left'
     made = Counter(m['kind'] for m in answer['made_again'])
     print(f"erased: {_counted(answer['removed']) or 'nothing was there'}; made again: {_counted(made) or 'nothing'}; "
@@ -210,11 +218,18 @@ def _show_subject(answer:dict):
     print(f"certificate: {answer['certificate']}")
 
 # %% ../nbs/98_people_commands.ipynb #ff02c51e
+def _show_subject(answer:dict):
+    "Print what an erasure did, or what holds a person."
+    if answer.get('certificate'): return _show_erased(answer)
+    show_table(answer['holdings'], '' if answer['holdings'] else f"what holds {answer['subject']}")
+
+# %% ../nbs/98_people_commands.ipynb #7a863b11
 def _show_profile(answer:dict):
     left = ', '.join(f'{n:,} {what}' for what, n in answer['left_out'].items()) or 'none'
     print(f"{answer['name']}@{answer['digest'][:12]}: {answer['subjects']:,} people, {answer['rows']:,} texts, "
           f"{answer['interactions']:,} interactions; rows left out: {left}\n{answer['path']}")
 
+# %% ../nbs/98_people_commands.ipynb #0f3984de
 @commands.command()
 @answered
 def profile(
@@ -248,6 +263,7 @@ def _tell(plan:dict):
     told = f"{tell_plan(plan)}\n(without --erase, --plan FILE.json writes every step and changes nothing)"
     print(told, file=sys.stderr, flush=True)
 
+# %% ../nbs/98_people_commands.ipynb #98145fab
 def _erase(who:str, force:bool, tell)->dict:
     "Carry an erasure out; returns its certificate."
     from enterprise_lm.running import run_with_state
@@ -256,6 +272,7 @@ def _erase(who:str, force:bool, tell)->dict:
     facts = certificate.json('erasure.json')
     return facts | dict(certificate=str(certificate.path), ok=facts['complete'])
 
+# %% ../nbs/98_people_commands.ipynb #716d5c7a
 @commands.command()
 @answered
 def subject(
