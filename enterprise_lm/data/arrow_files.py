@@ -12,17 +12,21 @@ from pathlib import Path
 from ..core.errors import UserError
 
 # %% ../../nbs/10_data/00_arrow_files.ipynb #c2140e62
+def _damaged(path, error:Exception)->UserError:
+    "Say which file cannot be read, why, and what to do."
+    why = getattr(error, 'strerror', None) or ' '.join(str(error).split())[:80]
+    return UserError(f"{path} is damaged ({why}): put it back from a copy, or make {Path(path).parent.name} again")
+
+# %% ../../nbs/10_data/00_arrow_files.ipynb #b6d04f35
 @contextmanager
 def _opened(path):
     "The stream in a file; raises `UserError` for what cannot be read while it is open."
     import pyarrow as arrow
     try:
         with arrow.memory_map(str(path)) as file, arrow.ipc.open_stream(file) as stream: yield stream
-    except (arrow.ArrowException, OSError) as error:
-        why = getattr(error, 'strerror', None) or ' '.join(str(error).split())[:80]
-        raise UserError(f"{path} is damaged ({why}): put it back from a copy, or make "
-                        f"{Path(path).parent.name} again") from None
+    except (arrow.ArrowException, OSError) as error: raise _damaged(path, error) from None
 
+# %% ../../nbs/10_data/00_arrow_files.ipynb #c129222d
 def arrow_batches(
     path,       # an Arrow stream
     needed=(),  # columns; a file that lacks one of them gives nothing
@@ -31,6 +35,7 @@ def arrow_batches(
     with _opened(path) as stream:
         if set(needed) <= set(stream.schema.names): yield from stream
 
+# %% ../../nbs/10_data/00_arrow_files.ipynb #665407cc
 def arrow_table(
     path, # an Arrow stream
 ): # a `pyarrow.Table`, mapped and not copied
