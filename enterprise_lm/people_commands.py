@@ -88,7 +88,8 @@ def _facts(answer:dict)->dict: # {what is said: how; empty where nothing is know
     "What is said of a concept below its labels."
     shown = answer['preferred'].values()
     told = dict(kind=answer.get('kind', 'word'), status=answer.get('status', 'candidate'),
-                mentions=f"{answer.get('count', 0):,}", synonyms=', '.join(s for s in answer['synonyms'] if s not in shown),
+                mentions=f"{answer.get('count', 0):,}",
+                synonyms=', '.join(s for s in answer['synonyms'] if s not in shown),
                 found_by=_many(answer.get('hidden', {})), id=answer['id'])
     told |= {f'definition, {l}': text for l, text in answer.get('definition', {}).items()}
     told |= {n['kind']: n['text'] for n in answer.get('notes', ())}
