@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['subject_columns', 'telling_length', 'key', 'settings_of', 'subject_marker', 'subject_keys', 'subject_key',
-           'record_subjects', 'tells', 'text_marker', 'erased_subjects', 'erased_texts', 'note_erased', 'erased_since']
+           'record_subjects', 'tells', 'text_marker', 'id_marker', 'erased_subjects', 'erased_texts', 'note_erased',
+           'erased_since']
 
 # %% ../../nbs/10_data/09_subjects.ipynb #28aff36f
 import hashlib, hmac, json, os, re, secrets
@@ -142,12 +143,23 @@ def tells(text)->bool:
     "Whether a text is long enough to tell who wrote it."
     return isinstance(text, str) and len(text) >= telling_length
 
+def _marker(begins:str, what:bytes, settings)->Callable:
+    "A function from a value to `begins` and 16 hex digits; `what` keeps kinds apart, the key is read when it is needed."
+    secret = lru_cache(maxsize=1)(lambda: key(settings))
+    return lambda v: begins + hmac.new(secret(), what + fold(v).encode(), hashlib.sha256).hexdigest()[:16]
+
 def text_marker(
     settings=None, # Settings; those of the working folder when None
 )->Callable: # from a text to 't-' and 16 hex digits
-    "Return a function that marks a text, however it is spaced and capitalised; the key is read when it is needed."
-    secret = lru_cache(maxsize=1)(lambda: key(settings))
-    return lambda text: 't-' + hmac.new(secret(), b'text ' + fold(text).encode(), hashlib.sha256).hexdigest()[:16]
+    "Return a function that marks a text, however it is spaced and capitalised."
+    return _marker('t-', b'text ', settings)
+
+# %% ../../nbs/10_data/09_subjects.ipynb #4949d87d
+def id_marker(
+    settings=None, # Settings; those of the working folder when None
+)->Callable: # from an id, or the name of a group, to 'i-' and 16 hex digits
+    "Return a function that marks what rows and groups are called."
+    return _marker('i-', b'id ', settings)
 
 # %% ../../nbs/10_data/09_subjects.ipynb #c8e775c0
 def _erased_file(settings)->Path: return (settings or get_settings()).home/'erased.txt'
