@@ -14,7 +14,7 @@ from ..core.settings import get_settings
 from .actions import protect
 from .policy import read_policy
 from .privacy import Detector
-from .subjects import key, subject_marker
+from .subjects import id_marker, key
 
 # %% ../../nbs/10_data/36_intake.ipynb #ed78e0a4
 def listed(
@@ -69,7 +69,7 @@ def _cells(self:Intake, column:str, values:list, found:list)->list:
     if column == 'label':
         return [new if old else old for old, new in zip(values, self._changed([v or '' for v in values], found))]
     acts = {kind for kind, action in self.actions if action != 'refuse'}
-    mark = subject_marker(get_settings(self.root))
+    mark = id_marker(get_settings(self.root))
     return [mark(v) if acts & {s.type for s in spans} else v for v, spans in zip(values, found)]
 
 # %% ../../nbs/10_data/36_intake.ipynb #eaece9eb
