@@ -5,6 +5,7 @@ import pyarrow as pa, pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
+from enterprise_lm.core.settings import get_settings
 from enterprise_lm.data.corpus import Corpus, prepare
 from enterprise_lm.data.read import read, read_rows
 from enterprise_lm.data.split import split, text_key
@@ -355,3 +356,19 @@ def test_the_splits_of_a_saved_data_set_stay_what_they_are(tmp_path):
     assert sorted(whole['test'].texts) == sorted(made['test']['text']) and not set(whole['train'].texts) & set(made['test']['text'])
     assert sum(len(alone[side]) for side in alone.splits) == 40 and all(t.startswith('train') for side in alone.splits for t in alone[side].texts)
     with pytest.raises(UserError, match='unknown split `dev`'): prepare(f'{tmp_path}/saved#dev', root=tmp_path/'root')
+
+
+def test_what_stands_beside_a_text_is_looked_through_at_intake(tmp_path):
+    (tmp_path/'settings.ini').write_text('[privacy]\npolicy = policy.yaml\nkey = file:privacy.key\n')
+    (tmp_path/'privacy.key').write_text('the same key in every run\n')
+    rows = [dict(id=f'1380013{8000 + n}', text=f'my lamp number {n} is dark and cold today', group=f'ann{n % 9}@loom.example', label='card_arrival', subject=f'c{n}') for n in range(60)]
+    (tmp_path/'calls.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    def made(default):
+        (tmp_path/'policy.yaml').write_text(f'default: {{intake: {default}}}\n')
+        return Corpus.load(prepare(tmp_path/'calls.jsonl', root=tmp_path/'workspace'/'artifacts', preparation='as_is', group='group', settings=get_settings(tmp_path), rejected_limit=1))
+    masked = made('mask')
+    kept = [row for side in masked.splits for row in masked[side].rows()]
+    assert len(kept) == 60 and len({r['id'] for r in kept}) == 60 and len({r['group'] for r in kept}) == 9 and {r['label'] for r in kept} == {'card_arrival'}
+    assert all(r['id'].startswith('i-') and r['group'].startswith('i-') for r in kept)
+    assert not any(b'loom.example' in p.read_bytes() or b'1380013' in p.read_bytes() for p in (tmp_path/'workspace').rglob('*') if p.is_file())
+    with pytest.raises(UserError, match='personal data'): made('refuse')
