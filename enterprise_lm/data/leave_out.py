@@ -168,5 +168,6 @@ def leave_out(
     with draft('corpus', old.name, parents=made_from, parameters=old.parameters, seed=old.seed, root=root,
                made=old.manifest['time'] if made is None else made) as d:
         found = _fill(d.path, corpus, hers, ids)
-        d.measure(**old.measurements | dict(left_out=sum(gone for _, gone in found.values())))
+        times = old.measurements.get('erasures', 0) + 1   # behind the corpus it stands for, which has its time
+        d.measure(**old.measurements | dict(left_out=sum(gone for _, gone in found.values()), erasures=times))
     return d.artifact
