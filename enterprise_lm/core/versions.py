@@ -13,7 +13,8 @@ from .errors import UserError
 
 # %% ../../nbs/00_core/32_versions.ipynb #8833d99e
 def _age(artifact:Artifact)->tuple:
-    return artifact.manifest['time'], artifact.measurements.get('version', 0), artifact.digest
+    measured = artifact.measurements
+    return artifact.manifest['time'], measured.get('version', 0), measured.get('erasures', 0), artifact.digest
 
 def oldest_first(
     artifacts, # all of a kind and name
