@@ -3464,6 +3464,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'enterprise_lm/data/sources.py'),
                                             'enterprise_lm.data.sources.Opened.sha256': ( '10_data/sources.html#opened.sha256',
                                                                                           'enterprise_lm/data/sources.py'),
+                                            'enterprise_lm.data.sources.Opened.sha256_now': ( '10_data/sources.html#opened.sha256_now',
+                                                                                              'enterprise_lm/data/sources.py'),
                                             'enterprise_lm.data.sources._Counted': ( '10_data/sources.html#_counted',
                                                                                      'enterprise_lm/data/sources.py'),
                                             'enterprise_lm.data.sources._Counted.__init__': ( '10_data/sources.html#_counted.__init__',

@@ -61,9 +61,14 @@ class Opened:
     digest:str|Callable = field(repr=False) # sha256 of bytes or values; a function where known after reading
     records:Iterable[Record] = field(repr=False)
     notes:list[str] = field(default_factory=list) # what a reader of the data should know
+    path:Path|None = field(default=None, repr=False) # the file behind it, where there is one
 
     @property
     def sha256(self)->str: return self.digest if isinstance(self.digest, str) else self.digest()
+    @property
+    def sha256_now(self)->str: # '' when the file is gone
+        try: return file_digest(self.path) if self.path else self.sha256
+        except OSError: return ''
 
 # %% ../../nbs/10_data/11_sources.ipynb #4c6fad26
 def _numbered(rows:Iterable)->Iterator[Record]:
@@ -139,7 +144,7 @@ def _open_file(path:Path, name:str, **options)->Opened:
     notes = []
     stream = _file_records(path, name, notes, **options)
     slow = path.stat().st_size > _slow
-    return Opened(name, file_digest(path), track(stream, f'read {name}') if slow else stream, notes)
+    return Opened(name, file_digest(path), track(stream, f'read {name}') if slow else stream, notes, path)
 
 # %% ../../nbs/10_data/11_sources.ipynb #7f5e83ff
 def _open_files(source, format:str, **options)->list[Opened]:
@@ -193,7 +198,7 @@ def _named(source:str)->list[Opened]|None:
     if is_sql(source): return _open_sql(*split_source(source))
     if source.startswith('hub://'): return _open_hub(source)
     if source.startswith('docstrings://'):
-        return [Opened(n, file_digest(p), rows) for p, n, rows in docstring_files(source)]
+        return [Opened(n, file_digest(p), rows, path=p) for p, n, rows in docstring_files(source)]
     scheme = source.partition('://')[0]
     if scheme.isidentifier() and '://' in source and not source_path(source).exists():
         raise UserError(f"a source cannot begin with {scheme}://: save the page or table to a file and give its path, "
@@ -236,10 +241,10 @@ def to_read_twice(source): # what `open_sources` takes
 
 def check_unchanged(
     first:list[Opened],  # one opening of a source, read to its end
-    second:list[Opened], # another
+    second:list[Opened], # another, read to its end too
 ):
     "Raise `WorkError` when two readings of a source did not give the same."
-    if [o.sha256 for o in first] == [o.sha256 for o in second]: return
+    if [o.sha256 for o in first] == [o.sha256_now for o in second]: return
     raise WorkError("the input changed while it was read: run it again when nobody writes to it, and say in a query by "
                     "what it is to ORDER BY")
 
