@@ -4,22 +4,22 @@
 
 # %% auto #0
 __all__ = ['opinion_tables', 'OpinionTable', 'workspace_database', 'opinions_about', 'carry_labels', 'names_of', 'opinions_of',
-           'take_name_off', 'edits_of', 'edits_about', 'edits_without', 'take_out_of_edits', 'rewrite_database']
+           'take_name_off', 'edits_of', 'edits_about', 'edits_without', 'take_out_of_edits', 'rewrite_database',
+           'cells_holding']
 
 # %% ../nbs/95_opinions.ipynb #507253a0
 import fcntl, json, os, re, secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from .core.artifact import canonical, list_artifacts
 from .core.settings import get_settings
 from .core.store import engine
 from .core.text import han
 from .data.label_export import corpus_key
-from .data.policy import log_masker
-from .data.subjects import subject_marker, text_marker
+from .data.every_byte import word_finder
+from .data.subjects import subject_marker, telling_length, text_marker
 from .evidence import Known, is_telling, name_pattern, row_judge
 
 # %% ../nbs/95_opinions.ipynb #9c356c86
@@ -48,33 +48,70 @@ def _tables(database):
         if inspect(database).has_table(known.name): yield known, Table(known.name, MetaData(), autoload_with=database)
 
 # %% ../nbs/95_opinions.ipynb #55878217
+_mask = re.compile(r'\[[A-Z_]+\]')
+
+def _is_text(stored:str, text:str)->bool:
+    "Whether a stored text is `text`, whatever was masked in it then."
+    first, *rest = map(re.escape, _mask.split(stored))
+    if not rest: return stored == text
+    between = ''.join(f'(?>.+?{piece})' for piece in rest[:-1])   # atomic: no mask is tried twice
+    return bool(re.fullmatch(f'{first}{between}.+{rest[-1]}', text, re.DOTALL))
+
+# %% ../nbs/95_opinions.ipynb #1b024805
 def _is_about(known:Known, settings)->Callable:
     "Return what tells whether a label or vote, as a row of its table, is about a row of hers."
     here = {corpus_key(a) for a in list_artifacts('corpus', root=settings.home/'artifacts')}
     named = {(key.partition('@')[0], item) for key, item in known.rows}
-    telling, mask = known.telling_ids, cache(log_masker(settings))
+    telling = known.telling_ids
     def about(row)->bool:
         item, corpus = row['item'], row.get('corpus')
-        if corpus is None: return item in known.ids and any(row['text'] == mask(text) for text in known.texts)
+        if corpus is None: return item in known.ids and any(_is_text(row['text'], text) for text in known.texts)
         return (corpus, item) in known.rows or corpus not in here and (corpus.partition('@')[0], item) in named
     return lambda row: row['item'] in telling or about(row)
 
 # %% ../nbs/95_opinions.ipynb #09a7a99a
+def _unquoted(known:Known)->Callable:
+    "Return what puts a word in the place of a person's mark, ids and words in a text."
+    sentences = {p for p in known.parts if len(p) > telling_length}
+    find = word_finder({known.mark, *known.telling_ids, *known.words, *sentences})
+    word = f'erased-{secrets.token_hex(4)}'
+    def length(found, rest)->int: # of what stands there of hers
+        begun = (os.path.commonprefix([rest, text]) for text in known.texts if text.startswith(found))
+        return max(map(len, begun), default=len(found))
+    def clean(text)->str:
+        for found in sorted(set(find(text)), key=lambda found: (found not in known.words, -len(found))):
+            at = text.find(found)
+            while at >= 0:
+                text = text[:at] + word + text[at + length(found, text[at:]):]
+                at = text.find(found, at + len(word))
+        return text
+    return clean
+
+# %% ../nbs/95_opinions.ipynb #a9aaeb3b
+def _to_change(connection, kind:OpinionTable, table, about, clean):
+    "Yield (id, None) of each row of a table that is about her, (id, columns without her words) of one that quotes her."
+    from sqlalchemy import select
+    for row in connection.execute(select(table)).mappings():
+        if kind.item and about(row): yield row['id'], None; continue
+        plain = {column: clean(row[column]) for column in kind.words if row[column]}
+        if changed := {column: text for column, text in plain.items() if text != row[column]}: yield row['id'], changed
+
 def opinions_about(
     known:Known,       # of a person
     settings=None,     # Settings; those of the working folder when None
-    remove:bool=False, # delete them
-)->dict[str, int]: # rows of each table
-    "Return how many labels and votes are about a person's rows, after deleting them when `remove` says so."
-    from sqlalchemy import delete, select
-    settings, found = settings or get_settings(), {}
-    database, about = workspace_database(settings), _is_about(known, settings)
-    for kind, table in ((k, t) for k, t in _tables(database) if k.item):
+    remove:bool=False, # delete them, and put a word in the place of quotations
+)->dict[str, int]: # rows of each table, and 'quotation'
+    "Return how many labels and votes are about a person's rows, and how many opinions of other rows quote her."
+    from sqlalchemy import delete, update
+    settings, found = settings or get_settings(), Counter()
+    database, about, clean = workspace_database(settings), _is_about(known, settings), _unquoted(known)
+    for kind, table in _tables(database):
         with database.begin() as connection:
-            ids = [row['id'] for row in connection.execute(select(table)).mappings() if about(row)]
-            for row in ids if remove else (): connection.execute(delete(table).where(table.c.id == row))
-        found[kind.name] = len(ids)
-    return {name: n for name, n in found.items() if n}
+            for row, values in list(_to_change(connection, kind, table, about, clean)):
+                found[kind.name if values is None else 'quotation'] += 1
+                change = delete(table) if values is None else update(table).values(values)
+                if remove: connection.execute(change.where(table.c.id == row))
+    return dict(found)
 
 # %% ../nbs/95_opinions.ipynb #50171ba6
 def carry_labels(
@@ -196,13 +233,16 @@ def edits_about(
     return +found
 
 # %% ../nbs/95_opinions.ipynb #d3ed5417
+_chosen = frozenset('action edit when kind status relation language id broader related'.split())
+
 def _without(value, judge, clean):
-    "A value, however deep, without examples of hers, and every text cleaned."
+    "A value, however deep, without examples of hers, and every text cleaned but for ids, times and choices."
     if isinstance(value, str): return clean(value)
     if isinstance(value, list): return [_without(v, judge, clean) for v in value]
     if not isinstance(value, dict): return value
     return {k: [_without(e, judge, clean) for e in v if not judge(e if isinstance(e, dict) else dict(text=e))]
-            if k == 'examples' and isinstance(v, list) else _without(v, judge, clean) for k, v in value.items()}
+            if k == 'examples' and isinstance(v, list) else v if k in _chosen else _without(v, judge, clean)
+            for k, v in value.items()}
 
 def edits_without(
     edits,         # of a concept library
@@ -252,3 +292,21 @@ def rewrite_database(settings=None):
     from sqlalchemy import text
     with database.connect().execution_options(isolation_level='AUTOCOMMIT') as connection:
         connection.execute(text('VACUUM')); connection.execute(text('PRAGMA wal_checkpoint(TRUNCATE)'))
+
+# %% ../nbs/95_opinions.ipynb #45f5e5b1
+def cells_holding(
+    known:Known,   # of a person
+    settings=None, # Settings; those of the working folder when None
+)->list[str]: # such as 'labels.label of row 3'
+    "Return which cells of the workspace's database hold a person's mark, ids or words."
+    from sqlalchemy import MetaData, select
+    database, tables = workspace_database(settings or get_settings()), MetaData()
+    if database is None: return []
+    tables.reflect(database)
+    find = word_finder(needle.decode('utf-8', 'surrogatepass') for needle in known.needles)
+    with database.connect() as connection:
+        rows = [(table.name, n, row) for table in tables.sorted_tables
+                for n, row in enumerate(connection.execute(select(table)).mappings(), 1)
+                if any(any(find(cell)) for cell in row.values() if isinstance(cell, str))]
+    return [f"{name}.{column} of row {row.get('id', n)}" for name, n, row in rows for column, cell in row.items()
+            if isinstance(cell, str) and any(find(cell))]
