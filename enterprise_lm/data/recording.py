@@ -62,6 +62,8 @@ def _ids_twice(index:Index, shards:list)->str:
 def _notes(index:Index, shards:list, used:dict)->list[str]:
     "What a reader of the corpus should know."
     notes = [n for s in shards for n in s.note['notes']]
+    if left := used.get('left_out'):
+        notes.append(f'not read, since another is called train: {left}; give each source by its name to have them too')
     if index.given.any() and not unique_ids(index)[index.side != index.names['side'].get('golden', -2)].all():
         twice = _ids_twice(index, shards)
         notes.append(odd_ids + (f" (more than once: {twice})" if twice else ''))
