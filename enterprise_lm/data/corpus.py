@@ -25,14 +25,13 @@ from .placing import Plan, write_rows
 from .preparation import Preparation, SketchRows, Staged, get_preparation, pin, stages_of
 from .read import label_names_of, open_rows
 from .recording import describe, write_files
-from .sides import find_golden, find_sides, is_path, name_of, sides
+from .sides import find_golden, find_sides, is_path, name_of, short_list, sides
 from .spill import Tally, spill, sweep_shards, take_stock
 from .subjects import settings_of
 
 # %% ../../nbs/10_data/70_corpus.ipynb #571c6640
-def _files(data, test, validation, **how)->list[tuple]:
+def _files(data, sources:dict, **how)->list[tuple]:
     "(side, its rows) of every file, held-back sides first."
-    sources = find_sides(data, test, validation, how['format'])
     found = dict(golden=find_golden(data), test=sources.get('test'), validation=sources.get('validation'),
                  train=sources['train'])
     return [(side, rows) for side, source in found.items() if source is not None for rows in open_rows(source, **how)]
@@ -254,7 +253,9 @@ def prepare(
     how = dict(text=text, label=label, group=group, columns=columns, format=format, encoding=encoding,
                label_names=label_names_of(label_names, data) or '')
     settings = settings or settings_of(root)
-    files = _files(data, test, validation, settings=settings, **how)
+    sources = find_sides(data, test, validation, format, label_names)
+    files = _files(data, sources, settings=settings, **how)
+    if '' in sources: how |= dict(left_out=short_list(sources['']))
     return make_corpus(name or name_of(data), files, preparation, how, train=train, settings=settings,
                        seed=seed, strict=strict, overlap_words=overlap_words, rejected_limit=rejected_limit, root=root,
                        split_by=split_by, processes=processes, engine=engine, cache=cache, unlabelled=unlabelled,
