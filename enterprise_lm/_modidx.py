@@ -4266,6 +4266,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'enterprise_lm.holdings._elsewhere': ('holdings.html#_elsewhere', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._follow': ('holdings.html#_follow', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._hers_alone': ('holdings.html#_hers_alone', 'enterprise_lm/holdings.py'),
+                                        'enterprise_lm.holdings._in_rows': ('holdings.html#_in_rows', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._known': ('holdings.html#_known', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._longest': ('holdings.html#_longest', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._named_before': ( 'holdings.html#_named_before',

@@ -21,7 +21,7 @@ from .data.label_export import corpus_key
 from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
 from .evidence import ids_of_others, own_words, texts_of_others
-from .opinions import edits_about, edits_of, names_of, opinions_about, opinions_of
+from .opinions import cells_holding, edits_about, edits_of, names_of, opinions_about, opinions_of
 from .origins import descendants, places_holding, rows_in_place, sources_of_rows
 from .origins import split_by_erasure, step_records
 from .pipelines.run import list_runs
@@ -37,6 +37,7 @@ _next = dict(
     concepts='build again', run='run again',
     version='release another', votes='delete these votes', labels='delete these labels',
     **{role: f'replace the name, keep the {what}' for role, what in _name_off.items()},
+    quotation='put a word in the place of her words',
     editor='replace the name, keep the edits', edits='take her sentences and name out of the journal',
     profile='profile again', database='write the database anew', cache='clear')
 
@@ -164,12 +165,13 @@ def _search_rows(search:_Search, known:Known):
 
 # %% ../nbs/96_holdings.ipynb #09f37127
 def _named_before(search:_Search)->list[str]:
-    "Files that the last certificate of her erasure named as still there, and that nobody changed since."
-    made = [a for a in search.artifacts if a.kind == 'erasure' and a.name == search.mark]   # newest first
-    named = made[0].json('erasure.json')['still_there'] if made else ()
-    since = datetime.fromisoformat(made[0].manifest['time']).timestamp() if made else 0
-    paths = {name: search.settings.home/name for name in named}
-    return [name for name, path in paths.items() if path.is_file() and path.stat().st_mtime <= since + 1]
+    "Files that a certificate of her erasure named as still there, and that nobody changed since."
+    home, found = search.settings.home, set()
+    for made in (a for a in search.artifacts if a.kind == 'erasure' and a.name == search.mark):
+        until = datetime.fromisoformat(made.manifest['time']).timestamp() + 1
+        found |= {name for name in made.json('erasure.json')['still_there']
+                  if (home/name).is_file() and (home/name).stat().st_mtime <= until}
+    return sorted(found)
 
 def _search_bytes(search:_Search, known:Known)->list[tuple]:
     "Search every byte of the workspace; returns the parts of the paths that hold her and are in no artifact."
@@ -215,7 +217,8 @@ def _versions(search:_Search)->Iterator[Holding]:
 def _said(known:Known, artifacts, settings)->Iterator[Holding]:
     "Yield what was said about her rows and by her."
     here = 'workspace database'
-    for table, n in opinions_about(known, settings).items(): yield Holding(table, here, 'about her rows', n)
+    for table, n in opinions_about(known, settings).items():
+        yield Holding(table, here, 'quote her' if table == 'quotation' else 'about her rows', n)
     for role, n in opinions_of(known.names, settings).items():
         yield Holding(role, here, f"{_name_off[role]} {'that name her' if role == 'remark' else 'of hers'}", n)
     for name, n in edits_of(known.mark, artifacts, settings).items():
@@ -248,14 +251,23 @@ def _place(parts:tuple)->tuple[str, tuple]:
     if _database.search(parts[-1]): return 'database', (*parts[:-1], _database.sub('.db', parts[-1]))
     return 'file', parts
 
-def _elsewhere(found:list[tuple], listed:list, settings)->Iterator[Holding]:
+def _in_rows(path:Path, known:Known, settings)->str:
+    "What must be done about a database where her words are in rows; '' elsewhere."
+    cells = cells_holding(known, settings) if path == settings.home/'workspace.db' else ()
+    more = f' and {len(cells) - 5} more' * (len(cells) > 5)
+    return f"take her words out of {', '.join(cells[:5])}{more}" if cells else ''
+
+def _elsewhere(found:list[tuple], listed:list, known:Known, settings)->Iterator[Holding]:
     "Yield what holds her of the files `found`, beside what is `listed`."
-    known = {h.path for h in listed} | {str(settings.home/'concepts'/f'{h.name}.edits.jsonl') for h in listed
-                                         if h.kind in ('editor', 'edits')}
-    if any(h.name == 'workspace database' for h in listed): known.add(str(settings.home/'workspace.db'))
+    home = settings.home
+    paths = {h.path for h in listed} | {str(home/'concepts'/f'{h.name}.edits.jsonl') for h in listed
+                                        if h.kind in ('editor', 'edits')}
+    if any(h.name == 'workspace database' for h in listed): paths.add(str(home/'workspace.db'))
     for kind, place in sorted(set(map(_place, found))):
-        path = str(settings.home.joinpath(*place))
-        if path not in known: yield Holding(kind, place[-1], 'its files hold words of hers', path=path)
+        path, name = home.joinpath(*place), place[-1] if kind == 'run' else '/'.join(place)
+        if str(path) not in paths:
+            yield Holding(kind, name, 'its files hold words of hers', path=str(path),
+                          todo=_in_rows(path, known, settings))
 
 # %% ../nbs/96_holdings.ipynb #20800238
 def find_subject(
@@ -278,7 +290,7 @@ def find_subject(
     made = [_artifact_holding(search, a) for a in search.artifacts if a.digest in search.concerned]
     made += [*_runs(search), *_versions(search), *_written(known, settings)]
     more = [*_said(known, search.artifacts, settings)]
-    more += _elsewhere(found, made + more, settings)
+    more += _elsewhere(found, made + more, known, settings)
     return Subject(known, made + more)
 
 # %% ../nbs/96_holdings.ipynb #45abecb7
