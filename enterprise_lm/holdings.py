@@ -20,7 +20,7 @@ from .data.every_byte import search_bytes, word_finder
 from .data.label_export import corpus_key
 from .data.subjects import erased_texts, subject_key, subject_marker, text_marker
 from .evidence import Known, evidence_in, row_judge, rows_of_subject
-from .evidence import ids_of_others, own_words, texts_of_others
+from .evidence import ids_of_others, linked_ids, own_words, texts_of_others
 from .opinions import cells_holding, edits_about, edits_of, names_of, opinions_about, opinions_of
 from .origins import descendants, places_holding, rows_in_place, sources_of_rows
 from .origins import split_by_erasure, step_records
@@ -122,12 +122,12 @@ def _others(search:_Search)->Iterator[str]:
     for path in {p for s in search.before for d, p in s.places.items() if search.places.get(d)}:
         yield from map(_longest, rows_in_place(path, search.mark, search.settings, others=True))
 
-def _hers_alone(rows:list[dict], words)->tuple[frozenset, frozenset]:
+def _hers_alone(rows:list[dict], words, parts)->tuple[frozenset, frozenset]:
     "Those of `words` that count, and ids that do not; an augmented copy, `id+a1`, counts as little as its original."
     def first(row)->str: return str(row['id']).partition('+')[0]
     find = word_finder(words)
     told = [(r, {w for w in find(r['text'] or '') if r['text'].startswith(w)}) for r in rows]
-    plain = {first(r) for r, found in told if not found}
+    plain = {first(r) for r, found in told if not found and r['text'] not in parts}
     return (frozenset(w for r, found in told for w in found if first(r) not in plain or not r['id']),
             frozenset(str(r['id']) for r in rows if first(r) in plain))
 
@@ -144,11 +144,12 @@ def _known(search:_Search)->Known:
     ids, texts = (frozenset(str(r[key]) for r in rows if r[key]) for key in ('id', 'text'))
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
     words, parts = own_words(texts, _others(search))
-    words, shared = _hers_alone(rows, words)
-    corpora = (a for a in search.artifacts if a.kind == 'corpus')
+    words, shared = _hers_alone(rows, words, parts)
+    corpora = [a for a in search.artifacts if a.kind == 'corpus']
     shared = shared.union(*(ids_of_others(a, search.mark, ids) for a in corpora))
+    linked = frozenset().union(*(linked_ids(a, search.mark, ids) for a in corpora))
     erased = erased_texts(search.settings, search.mark)
-    return Known(search.mark, names, ids, texts, words, parts, shared, erased, _rows_in_corpora(search))
+    return Known(search.mark, names, ids, texts, words, parts, shared, erased, _rows_in_corpora(search), linked)
 
 # %% ../nbs/96_holdings.ipynb #37136562
 _not_rows, _of_raw = ('model', 'tokenizer', 'erasure', 'erasure_plan'), ('concepts', 'corpus', 'profile')
