@@ -157,6 +157,7 @@ def leave_out(
     hers:Callable,          # from the values of a row to whether it goes
     ids:frozenset=frozenset(), # of rows that go, which lists may name
     parents=None,           # artifacts in the place of those it was made from; None: the same
+    parameters=None,        # in the place of its own, where they name one of those; None: the same
     root=None,              # folder of artifacts; None: the workspace's
     made:str|None=None,     # its time, UTC; None: that of `corpus`, '': now
 )->Artifact|None: # the corpus; None when no training row is left
@@ -164,8 +165,8 @@ def leave_out(
     corpus = Corpus.load(corpus)
     if all(map(hers, corpus['train'].rows())): return None
     old, same = corpus.artifact, [SimpleNamespace(**p) for p in corpus.artifact.parents]
-    made_from = same if parents is None else parents
-    with draft('corpus', old.name, parents=made_from, parameters=old.parameters, seed=old.seed, root=root,
+    made_from, used = same if parents is None else parents, old.parameters if parameters is None else parameters
+    with draft('corpus', old.name, parents=made_from, parameters=used, seed=old.seed, root=root,
                made=old.manifest['time'] if made is None else made) as d:
         found = _fill(d.path, corpus, hers, ids)
         times = old.measurements.get('erasures', 0) + 1   # behind the corpus it stands for, which has its time
