@@ -7,11 +7,12 @@ __all__ = ['has_workspace', 'note_written', 'WrittenFile', 'written_files', 'mis
            'take_out_of_files']
 
 # %% ../nbs/95_written.ipynb #e7b131b7
-import json, os, re, shutil, sys, tempfile
+import json, re, shutil, sys, tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache, partial
 from pathlib import Path
 from .core.artifact import file_digest
 from .core.errors import UserError, WorkError
@@ -108,7 +109,7 @@ class WrittenFile:
     time:str      # UTC
     input:str = field(repr=False)
     read:str = field(default='', repr=False) # sha256 of an input whose row numbers it keeps
-    ours:bool = field(default=True, repr=False) # in no folder of another workspace
+    ours:bool = field(default=True, repr=False) # not noted by another workspace, in whose folder it lies
 
     @property
     def unchanged(self)->bool: return file_digest(self.path) == self.sha256
@@ -117,23 +118,34 @@ class WrittenFile:
     def input_unchanged(self)->bool: return bool(self.read) and self.read == _read_digest(self.command, self.input)
 
 # %% ../nbs/95_written.ipynb #77e5a8ef
-def _ours(path:Path, settings)->bool:
-    "Whether a file lies in no folder of another workspace."
-    root = find_workspace(path.parent)
-    return root == settings.root.resolve() or not (root/'settings.ini').is_file()
-
-def _noted(settings)->list[WrittenFile]:
-    "Every file that is noted, there or not, oldest first."
+def _rows_noted(settings)->list: # mappings, oldest first
     from sqlalchemy import inspect, select
     if not (settings.workspace.database or (settings.home/'workspace.db').is_file()): return []
     database, files = engine(settings), _table()
     if not inspect(database).has_table('files'): return []
     with database.connect() as connection:
-        found = connection.execute(select(files).order_by(files.c.time, files.c.path)).mappings().all()
+        return connection.execute(select(files).order_by(files.c.time, files.c.path)).mappings().all()
+
+def _known_to(settings, root:Path)->set|None:
+    "Paths that the workspace in another folder noted; None when it cannot be asked."
+    from sqlalchemy.exc import SQLAlchemyError
+    if root == settings.root.resolve() or not (root/'settings.ini').is_file(): return set()
+    try:
+        there = get_settings(root)
+        same = there.home.resolve() == settings.home.resolve()
+        return set() if same else {_place(r['path'], there) for r in _rows_noted(there)}
+    except UserError: return set()   # settings of something else
+    except (WorkError, OSError, SQLAlchemyError): return None
+
+def _noted(settings)->list[WrittenFile]:
+    "Every file that is noted, there or not, oldest first."
+    known_to = cache(partial(_known_to, settings))
     def known(path, command, sha256, time, input): # with one digest or two
         path, (written, _, read) = Path(_place(path, settings)), sha256.partition(' ')
-        return WrittenFile(path, command, written, time, _place(input, settings), read, _ours(path, settings))
-    return [known(**r) for r in found]
+        theirs = known_to(find_workspace(path.parent))
+        ours = theirs is not None and str(path) not in theirs
+        return WrittenFile(path, command, written, time, _place(input, settings), read, ours)
+    return [known(**r) for r in _rows_noted(settings)]
 
 # %% ../nbs/95_written.ipynb #7eb295e1
 def written_files(
@@ -225,16 +237,30 @@ def _copy_lines(path:Path, draft:Path, hers):
         kept.writelines(line for line in lines if not hers(_values(line)))
 
 # %% ../nbs/95_written.ipynb #1c976eb2
+def _check_lost(path:Path, lost:int):
+    if lost: raise WorkError(f"{path.name} cannot be written again without losing {lost} of its other rows: "
+                             "take hers out by hand")
+
+def _copy_table(path:Path, draft:Path, hers):
+    "Copy the rows of a parquet file, but for a person's."
+    import pyarrow as arrow, pyarrow.parquet as parquet
+    try:
+        with parquet.ParquetFile(path) as file, parquet.ParquetWriter(draft, file.schema_arrow) as kept:
+            for batch in file.iter_batches():
+                others = [not hers(values) for values in batch.to_pylist()]
+                kept.write_batch(batch.filter(arrow.array(others, arrow.bool_())))
+    except arrow.ArrowException as error:
+        raise WorkError(f"{path.name} cannot be written again ({type(error).__name__}): "
+                        "take hers out by hand") from None
+
 def _copy_rows(path:Path, draft:Path, hers, settings):
     "Write the rows of a file, but for a person's; raises `WorkError` where one of the others could not be written."
     found = (r for opened in open_sources(path, settings=settings, everybody=True) for r in opened.records)
-    rows = (r.values or dict(text=r.raw) for r in found if r.values or r.raw)
-    kept, kind = [values for values in rows if not hers(values)], draft.suffix[1:]
+    kept = [r for r in found if (r.values or r.raw) and not hers(r.values or dict(text=r.raw))]
+    _check_lost(path, sum(not r.values for r in kept))
     if not kept: draft.write_bytes(b''); return
-    told = convert(kept, draft, to=dict(tab='tsv').get(kind, kind))
-    if lost := told['rejected'] + told['blank']:
-        raise WorkError(f"{path.name} cannot be written again without losing {lost} of its other rows: "
-                        "take hers out by hand")
+    told = convert([r.values for r in kept], draft, to='tsv' if draft.suffix == '.tab' else draft.suffix[1:])
+    _check_lost(path, told['rejected'] + told['blank'])
 
 # %% ../nbs/95_written.ipynb #06bd19f8
 def _rewrite(file:WrittenFile, judge, settings):
@@ -243,6 +269,7 @@ def _rewrite(file:WrittenFile, judge, settings):
     with tempfile.TemporaryDirectory(prefix=f'.{file.path.name}-', dir=file.path.parent) as folder:
         draft = Path(folder)/f'kept{file.path.suffix.lower()}'
         if draft.suffix in ('.jsonl', '.ndjson'): _copy_lines(file.path, draft, hers)
+        elif draft.suffix == '.parquet': _copy_table(file.path, draft, hers)
         else: _copy_rows(file.path, draft, hers, settings)
         shutil.copymode(file.path, draft)
         draft.replace(file.path)
