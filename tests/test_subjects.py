@@ -21,8 +21,8 @@ from enterprise_lm.data.leave_out import leave_out
 from enterprise_lm.data.redaction import redact_file
 from enterprise_lm.data.refresh import find_corpus, refresh
 from enterprise_lm.data.subjects import erased_since, note_erased, record_subjects, settings_of, subject_key, subject_marker
-from enterprise_lm.evidence import is_telling, name_pattern
-from enterprise_lm.opinions import names_of, opinions_of, rewrite_database, take_name_off, take_out_of_edits
+from enterprise_lm.evidence import Known, is_telling, name_pattern
+from enterprise_lm.opinions import _is_text, edits_without, names_of, opinions_of, rewrite_database, take_name_off, take_out_of_edits
 from enterprise_lm.pipelines.runner import run_pipeline
 from enterprise_lm.release.registry import get_aliases, resolve
 from enterprise_lm.review.ballots import cast_vote, list_votes
@@ -660,3 +660,86 @@ def test_a_workspace_that_was_moved_or_copied_keeps_to_its_own_files(tmp_path, m
     done = erase('c2', None, moved).json('erasure.json')
     assert done['still_there'] == ['out.jsonl'] and left(copy.root) == {'c0', 'c2'}
     assert [h.action for h in find_subject('c2', moved).holdings] == ['it lies in another workspace: take her out there']
+
+
+def test_a_vote_about_her_row_is_known_whatever_is_masked_now(tmp_path):
+    here, text = keyed(tmp_path/'place'), 'ann.loom@home.example asks why the lamp in her room hums all night'
+    rows = [dict(id=str(n), text=f'letter number {n} of somebody about lamps', customer_id=f'c{n}') for n in range(20)]
+    prepare([*rows, dict(id='77', text=text, customer_id='her-1')], name='mail', settings=here)
+    for said in (text, 'another letter with this number'): cast_vote('router', 'a' * 64, 'b' * 64, 'left', 'Bob', '77', said, settings=here)
+    (here.root/'policy.yaml').write_text('default: {logs: pass}\n')
+    (here.root/'settings.ini').write_text('[privacy]\nkey = file:privacy.key\npolicy = policy.yaml\n')
+    assert erase('her-1', None, get_settings(here.root)).json('erasure.json')['complete']
+    assert [v['text'] for v in list_votes('router', here)] == ['another letter with this number']
+
+
+@given(st.lists(st.text('ab [].\n', max_size=8), min_size=1, max_size=5), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_mask_stands_for_anything_and_the_rest_for_itself(pieces, data):
+    hidden = [data.draw(st.text('xyz\n', min_size=1, max_size=8)) for _ in pieces[1:]]
+    text = pieces[0] + ''.join(h + p for h, p in zip(hidden, pieces[1:]))
+    assert _is_text('[EMAIL]'.join(pieces), text) and not _is_text('[EMAIL]'.join(pieces) + 'c', text)
+
+
+@pytest.mark.parametrize('name', ['Link', 'Merge', 'Add', 'label', 'accepted', 'broader'])
+def test_a_name_that_is_a_word_of_the_format_takes_no_edit(tmp_path, name):
+    here = keyed(tmp_path/'place')
+    edit = dict(action=name.lower(), kind=name, status=name, relation=name, edit='e1', when='2026-01-01', language='en', who='Ben')
+    whole = [edit | dict(why=f'as {name} said', concept=edit | dict(id='c-1', preferred=dict(en='lamp')))]
+    without, = edits_without(whole, Known('s-' + '0' * 16, frozenset({name})), here, 'X')
+    assert without == whole[0] | dict(why='as X said')
+
+
+def test_what_could_not_be_erased_stays_on_the_list(tmp_path):
+    here, text = keyed(tmp_path/'place'), 'Since the move my reading lamp hums at night and I cannot sleep any more'
+    prepare([dict(text=f'letter number {n} of somebody about lamps', customer_id=f'c{n}') for n in range(20)]
+            + [dict(text=text, customer_id='her-1')], name='mail', settings=here)
+    memo = here.folder('notes/deep')/'memo.log'
+    memo.write_text(f'she wrote: {text}'); os.utime(memo, (1, 1))
+    told = [erase('her-1', None, here).json('erasure.json') for _ in range(4)]
+    assert [(t['complete'], t['still_there']) for t in told] == [(False, ['notes/deep/memo.log'])] * 4
+    memo.write_text('she wrote'); os.utime(memo, (time.time() + 60,) * 2)
+    assert erase('her-1', None, here).json('erasure.json')['complete']
+
+
+def test_remarks_that_quote_her_lose_the_quotation_and_labels_are_named(tmp_path):
+    here, text = keyed(tmp_path/'place'), 'Since the move my reading lamp hums at night and I cannot sleep any more'
+    rows = [dict(id=f'row-{n}', text=f'letter number {n} of somebody about lamps', customer_id=f'c{n}') for n in range(20)]
+    corpus = prepare([*rows, dict(id='row-20', text=text, customer_id='her-1')], name='mail', settings=here)
+    store_label('row-1', corpus_key(corpus), 'topic', 'lamps', 'Bob', f'unlike "{text}", which is noise', settings=here)
+    assert ('quotation', 'put a word in the place of her words') in [(h.kind, h.action) for h in find_subject('her-1', here).holdings]
+    done = erase('her-1', None, here).json('erasure.json')
+    assert done['complete'] and done['removed']['quotation'] == 1
+    reason = list_labels(settings=here)[0]['reason']
+    assert reason.startswith('unlike "erased-') and reason.endswith('", which is noise') and len(reason) < 50
+
+    other = 'My letter is a label by some mistake, and so it is found again and again'
+    corpus = prepare([*rows, dict(id='row-21', text=other, customer_id='her-2')], name='more', settings=here)
+    taken = store_label('row-1', corpus_key(corpus), 'topic', other, 'Bob', settings=here)
+    assert [h.action for h in find_subject('her-2', here).holdings if h.kind == 'database'] == [f'take her words out of labels.label of row {taken}']
+    assert erase('her-2', None, here).json('erasure.json')['still_there'] == ['workspace.db']
+
+
+@pytest.mark.parametrize('text', ['[DEFAULT]\nlib_name = shop\n', '[shop]\nname = lamps\n', ''])
+def test_a_project_with_settings_of_its_own_is_no_other_workspace(tmp_path, monkeypatch, text):
+    here, project = keyed(tmp_path/'place'), tmp_path/'project'
+    project.mkdir(); (project/'settings.ini').write_text(text)
+    monkeypatch.chdir(here.root)
+    Path('in.csv').write_text('customer_id,text\nher-1,my lamp is dark\nc2,the door\n')
+    note_written(convert('in.csv', project/'out.csv'), 'convert', 'in.csv', here)
+    assert erase('her-1', None, here).json('erasure.json')['complete'] and 'her-1' not in (project/'out.csv').read_text()
+    assert not (project/'workspace').exists()
+
+
+def test_a_table_with_a_broken_line_of_others_and_types_stay_as_they_are(tmp_path, monkeypatch):
+    import pyarrow as arrow, pyarrow.parquet as parquet
+    here, broken = keyed(tmp_path/'place'), 'customer_id,note\nher-1,my lamp is dark\nc2,the door, with a comma too many\nc3,fine\n'
+    monkeypatch.chdir(here.root)
+    Path('a.csv').write_text(broken)
+    typed = arrow.table(dict(customer_id=['her-1', 'c2'], score=[1.5, None]))
+    parquet.write_table(typed, 'p.parquet'); parquet.write_table(typed[:1], 'q.parquet')
+    for name in ('a.csv', 'p.parquet', 'q.parquet'): note_written(dict(output=name), 'convert', 'x', here)
+    done = erase('her-1', None, here).json('erasure.json')
+    assert not done['complete'] and done['still_there'] == ['a.csv'] and done['rewritten'] == {'file': 2}
+    assert Path('a.csv').read_text() == broken
+    assert parquet.read_table('p.parquet') == typed[1:] and parquet.read_table('q.parquet') == typed[:0]
