@@ -10,13 +10,14 @@ import json
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from fastcore.basics import patch
 from .core.artifact import Artifact, find, load
 from .core.errors import UserError, WorkError
 from .data.concept_edits import read_edits
-from .data.concept_rebuild import lost_parts, rebuild_library
+from .data.concept_rebuild import lost_parts, origins_of, rebuild_library
 from .data.concept_versions import journal_of, json_lines, newest_version
 from .data.corpus import Corpus
 from .data.label_export import corpus_key
@@ -77,17 +78,17 @@ def _is_left(h:Holding, hers:Callable)->bool:
     return not all(map(hers, read_profiles(held) if h.kind == 'profile' else Corpus(held)['train'].rows()))
 
 # %% ../nbs/96_remaking.ipynb #01e0040b
-def _libraries(subject:Subject, by_run:dict)->list[str]:
+def _libraries(subject:Subject, by_run:dict)->dict[str, str]: # {digest of a version: name}
     "Concept libraries in which somebody had a hand."
     mine = (h for h in subject.holdings if h.kind == 'concepts' and h.digest not in by_run)
-    return sorted({h.name.partition('@')[0] for h in mine})
+    return {h.digest: h.name.partition('@')[0] for h in mine}
 
 def _lost_parts(subject:Subject, by_run:dict, settings)->list[str]:
     "The parts of concept libraries that hold her and cannot be built without her."
     root, hers = settings.folder('artifacts'), _hers(subject, settings)
     instead = {h.digest: load(h.path, verify=False) if h.digest in by_run or _is_left(h, hers) else None
                for h in subject.holdings if h.kind == 'corpus'}
-    return [f'part {part} of concepts {name}' for name in _libraries(subject, by_run)
+    return [f'part {part} of concepts {name}' for name in sorted(set(_libraries(subject, by_run).values()))
             for part in lost_parts(newest_version(name, root), instead, settings, _judge(subject, settings))]
 
 # %% ../nbs/96_remaking.ipynb #95fb48ba
@@ -110,9 +111,15 @@ class Remaking:
     "What is made again, while it is."
     subject:Subject
     settings:object                                # Settings of the workspace
+    by_hand:dict = field(default_factory=dict)     # {digest: Holding} of corpora that no run makes
+    libraries:dict = field(default_factory=dict)   # {digest: name} of versions that no run makes
     instead:dict = field(default_factory=dict)     # {digest of what holds her: the Artifact in its place, or None}
     made:list = field(default_factory=list)        # kind, before and after
     lost:list = field(default_factory=list)        # what could not be made again
+    begun:set = field(default_factory=set)         # digests of corpora and names of libraries
+
+    @cached_property
+    def hers(self)->Callable: return _hers(self.subject, self.settings)
 
     @property
     def root(self)->Path: return self.settings.folder('artifacts')
@@ -135,7 +142,7 @@ def runs(self:Remaking, runs:list, run:Callable):
 @patch
 def _parents(self:Remaking, old:Artifact)->list:
     "What an artifact is made from now."
-    found = [(p, self.instead.get(p['digest'], p)) for p in old.parents]
+    found = [(p, self.instead.get(p['digest'], None if p['digest'] in self.libraries else p)) for p in old.parents]
     return [SimpleNamespace(**p) if new is p else new for p, new in found if new is not None]
 
 @patch
@@ -145,6 +152,17 @@ def _ids(self:Remaking, old:Artifact)->frozenset:
     own = {i for key, i in known.rows if key == corpus_key(old)}
     return frozenset(own - ids_of_others(old, known.mark, own) | known.telling_ids)
 
+# %% ../nbs/96_remaking.ipynb #97dd3886
+@patch
+def _parameters(self:Remaking, old:Artifact, parents:list)->dict:
+    "The parameters of a corpus that is made from `parents` now."
+    how = old.parameters.get('preparation')
+    if not isinstance(how, dict) or not how.get('terms'): return old.parameters
+    name = how['terms'].partition('@')[0]
+    pinned = [f'{name}@{p.digest[:12]}' for p in parents if (p.kind, p.name) == ('concepts', name)]
+    if not pinned and name not in self.libraries.values(): return old.parameters
+    return old.parameters | dict(preparation=how | dict(terms=(pinned or [name])[0]))
+
 # %% ../nbs/96_remaking.ipynb #17cb9428
 @patch
 def _names_from_runs(self:Remaking)->set[str]:
@@ -153,17 +171,24 @@ def _names_from_runs(self:Remaking)->set[str]:
     return {a.name for a in self.instead.values() if a is not None and a.kind == 'corpus' and a.digest not in by_hand}
 
 @patch
-def corpus(self:Remaking, digest:str, by_hand:dict, hers:Callable):
-    "Make a corpus again, after those it was made from."
-    if digest in self.instead: return
-    old = load(by_hand[digest].path, 'corpus')
-    for p in old.parents:
-        if p['digest'] in by_hand: self.corpus(p['digest'], by_hand, hers)
-    made = '' if old.name in self._names_from_runs() else None   # now, or when the old one was made
-    new = leave_out(old, hers, self._ids(old), self._parents(old), self.root, made)
+def before(self:Remaking, parents:list):
+    "Make again what something is made from."
+    for p in parents:
+        if p['digest'] in self.by_hand: self.corpus(p['digest'])
+        elif p['digest'] in self.libraries: self.library(self.libraries[p['digest']], wait=True)
+
+@patch
+def corpus(self:Remaking, digest:str):
+    "Make a corpus again, after those and the library it was made from."
+    if digest in self.instead or digest in self.begun: return
+    self.begun.add(digest)
+    old = load(self.by_hand[digest].path, 'corpus')
+    self.before(old.parents)
+    made, parents = '' if old.name in self._names_from_runs() else None, self._parents(old)   # '': now, None: its time
+    new = leave_out(old, self.hers, self._ids(old), parents, self._parameters(old, parents), self.root, made)
     self.instead[digest] = new
     if new: self.note('corpus', digest, new.digest)
-    else: self.lost.append(f'corpus {by_hand[digest].name}')
+    else: self.lost.append(f'corpus {self.by_hand[digest].name}')
 
 # %% ../nbs/96_remaking.ipynb #9bf2df6a
 @patch
@@ -175,18 +200,24 @@ def _edits(self:Remaking, version:Artifact)->list[dict]:
     return edits_without(edits, self.subject.known, self.settings)
 
 @patch
-def library(self:Remaking, name:str):
-    "Build a concept library again, with its edits."
+def library(self:Remaking, name:str, wait:bool=False):
+    "Build a concept library again, with its edits; with `wait` only if all its corpora are there."
+    if name in self.begun: return
     version, judge = newest_version(name, self.root), _judge(self.subject, self.settings)
+    needed = {how.get('corpus') for how in origins_of(version, self.root).values()}
+    for digest in sorted(needed & self.by_hand.keys()): self.corpus(digest)
     concerned = {h.digest: None for h in self.subject.holdings if h.kind == 'corpus'}
+    if wait and needed & concerned.keys() - self.instead.keys(): return
+    self.begun.add(name)
     made, lost = rebuild_library(version, concerned | self.instead, self._edits(version), self.settings, judge)
+    self.instead |= {digest: made for digest, called in self.libraries.items() if called == name}
     if made: self.note('concepts', version.digest, made.digest)
     self.lost += [f'part {part} of concepts {name}' for part in lost]
 
 # %% ../nbs/96_remaking.ipynb #e30e32d7
 @patch
 def profile(self:Remaking, held):
-    "Make a profile again, from what its corpora are now."
+    "Take her entry out of a profile; nothing is read for it."
     old = load(held.path, 'profile')
     new = profile_without(old, self.subject.mark, self._parents(old), self.root)
     if new: self.note('profile', held.digest, new.digest)
@@ -194,20 +225,24 @@ def profile(self:Remaking, held):
 
 # %% ../nbs/96_remaking.ipynb #6f99d15b
 @patch
-def try_runs(self:Remaking, runs:list, run:Callable, hers:Callable, force:bool):
+def try_runs(self:Remaking, runs:list, run:Callable, force:bool):
     "Run a pipeline again; where that fails and `force` allows it, keep its corpora without her and note what is lost."
+    made = (find(digest, self.root) for digest in _outputs(runs))
+    self.before([parent for artifact in made if artifact for parent in artifact.parents])
     try: return self.runs(runs, run)
     except (UserError, WorkError):
         if not force: raise
     listed = {h.digest: h for h in self.subject.holdings if h.digest in _outputs(runs) and h.kind != 'version'}
     corpora = {digest: h for digest, h in listed.items() if h.kind == 'corpus'}
-    for digest in corpora: self.corpus(digest, corpora, hers)
+    self.by_hand = self.by_hand | corpora
+    for digest in corpora: self.corpus(digest)
     self.lost += [f'{h.kind} {h.name}' for digest, h in listed.items() if digest not in corpora]
 
 # %% ../nbs/96_remaking.ipynb #7bc0adec
-def _in_order(groups:list, by_hand:dict)->list: # lists of runs, and digests of corpora
-    "What is made again from files, oldest first."
+def _in_order(groups:list, by_hand:dict, libraries=())->list: # lists of runs, digests of corpora, names of libraries
+    "What is made again from files, oldest first; `libraries` are the newest versions."
     tasks = [(runs[0].started, 0, runs) for runs in groups]
+    tasks += [(version.manifest['time'], float('inf'), version.name) for version in libraries]
     for digest, h in by_hand.items():
         manifest = load(h.path, verify=False).manifest
         tasks.append((manifest['time'], manifest['measurements'].get('version', 1), digest))
@@ -221,12 +256,14 @@ def make_again(
     force:bool=False,# go on when a pipeline fails; what it made is lost, but for its corpora
 )->Remaking: # `made`, `lost` and `instead`
     "Make everything again that held a person, without her; raises `WorkError` when a pipeline fails."
-    work, groups = Remaking(subject, settings), runs_to_repeat(subject, settings)
-    by_run, hers = _outputs(r for runs in groups for r in runs), _hers(subject, settings)
+    groups = runs_to_repeat(subject, settings)
+    by_run = _outputs(r for runs in groups for r in runs)
     by_hand = {h.digest: h for h in subject.holdings if h.kind == 'corpus' and h.digest not in by_run}
-    for task in _in_order(groups, by_hand):
-        if isinstance(task, str): work.corpus(task, by_hand, hers)
-        else: work.try_runs(task, run, hers, force)
-    for name in _libraries(subject, by_run): work.library(name)
+    work = Remaking(subject, settings, by_hand, _libraries(subject, by_run))
+    newest = [newest_version(name, work.root) for name in sorted(set(work.libraries.values()))]
+    for task in _in_order(groups, by_hand, newest):
+        if isinstance(task, list): work.try_runs(task, run, force)
+        elif task in by_hand: work.corpus(task)
+        else: work.library(task)
     for h in (h for h in subject.holdings if h.kind == 'profile' and h.digest not in by_run): work.profile(h)
     return work
