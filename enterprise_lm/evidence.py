@@ -11,6 +11,7 @@ import json, re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from .core.artifact import Artifact
 from .core.errors import UserError
@@ -190,7 +191,7 @@ def _cells(value, column:str='')->Iterator[tuple]: # column, in small letters, a
 
 # %% ../nbs/95_evidence.ipynb #ffe258dc
 _of_rows = ('id', 'kept', 'dropped', 'original')   # columns with ids of rows
-_of_many = re.compile('^(group|to|cc|bcc|in_reply_to)$|reci|recei|收件|抄送')
+_of_many = re.compile(r'\b(to|cc|bcc)\b|_to$|^to_|group|reply|recip|receiv|收件|抄送')
 _of_people = re.compile('name|mail|from|send|author|customer|client|contact|user|phone|'
                         f'姓名|名字|邮箱|发件|客户|联系|电话|{_of_many.pattern}')
 _between = re.compile(r'[<>()\[\],;"，；、]')
@@ -231,9 +232,12 @@ def row_judge(
         alone = is_one(cell, sure) and not _of_many.search(column)
         if alone or column in _of_rows and is_one(cell, ids) or wrote(cell): return 'row'
         return 'name' if is_one(cell, sure | ids) or called(column, cell) or names.search(cell) else ''
+    @lru_cache(maxsize=1024)
+    def head(name)->str: return 'name' if wrote(name) or names.search(name) else ''
     def judge(values:dict)->str:
-        named = _whose(values, mark)
-        found = {'row'} if known.mark in named else {(of_another if named else of_nobody)(*c) for c in _cells(values)}
+        if known.mark in (named := _whose(values, mark)): return 'row'
+        found = {(of_another if named else of_nobody)(*cell) for cell in _cells(values)}
+        if not named: found.update(map(head, map(str, values)))
         return next((kind for kind in ('row', 'name') if kind in found), '')
     return judge
 
