@@ -308,4 +308,5 @@ def erasure_plan(
                 outside='what was taken out of this workspace is not known here, '
                 'and the sources it read are not changed; files that commands wrote are written again '
                 'where nobody changed them since, and named as still there where somebody did; '
-                "a letter of somebody else's that quotes her is theirs and stays")
+                "a letter of somebody else's that quotes her is theirs and stays; "
+                'a row with her address or name and a number of its own is listed and stays: ask for that number too')
