@@ -113,6 +113,7 @@ def test_whose_row_it_is(row):
     people = {'Mia Loom', 'Mia <mia@shop.example>'} & {row.get('from'), row.get('email'), row.get('to'), row.get('group')}
     assert judge(row | dict(user_id='c1')) == ('name' if alone or people else '')
     holds = any(v != 'the door' for v in row.values())
+    assert judge({letter: '1', 'mia@shop.example': '2'}) == judge({'mail_to': 'mia@shop.example'}) == 'name'
     assert bool(judge(row)) == holds and (judge(row) == 'row' or not any(fold(v) == fold(letter) for v in row.values()))
 
 
