@@ -372,3 +372,18 @@ def test_what_stands_beside_a_text_is_looked_through_at_intake(tmp_path):
     assert all(r['id'].startswith('i-') and r['group'].startswith('i-') for r in kept)
     assert not any(b'loom.example' in p.read_bytes() or b'1380013' in p.read_bytes() for p in (tmp_path/'workspace').rglob('*') if p.is_file())
     with pytest.raises(UserError, match='personal data'): made('refuse')
+
+
+@pytest.mark.parametrize('kind', ['files', 'splits'])
+def test_what_is_left_out_beside_official_sides_is_told(tmp_path, kind):
+    sides = {name: [f'{name} {n} of the lamp in room {n * 7}' for n in range(12)] for name in ('train', 'test', 'extra')}
+    if kind == 'splits':
+        import datasets
+        datasets.DatasetDict({name: datasets.Dataset.from_dict(dict(text=texts)) for name, texts in sides.items()}).save_to_disk(tmp_path/'d')
+    else:
+        (tmp_path/'d').mkdir()
+        for name, texts in sides.items(): (tmp_path/'d'/f'{name}.jsonl').write_text(''.join(json.dumps(dict(text=t)) + '\n' for t in texts))
+    def told(**how): return [f['detail'] for f in Corpus(prepare(tmp_path/'d', root=tmp_path/'root', cache=True, **how)).findings if f['rule'] == 'note']
+    left = 'extra' if kind == 'splits' else 'extra.jsonl'
+    for _ in range(2): assert [note.partition(';')[0] for note in told()] == [f'not read, since another is called train: {left}']   # from the cache too
+    assert told(test=f'{tmp_path}/d#extra' if kind == 'splits' else 'extra.jsonl') == []

@@ -207,3 +207,28 @@ def test_rows_that_are_there_once_are_read_twice_and_rows_that_move_are_not_writ
         with pytest.raises(WorkError, match='the input changed while it was read'): dedupe_file(changed, tmp_path/'m.jsonl')
     finally: room._index = index
     assert not list(tmp_path.glob('m.jsonl*')) and not list(tmp_path.glob('.*'))
+
+
+@pytest.mark.parametrize('what', ['other rows', 'a row more', 'nothing left'])
+@pytest.mark.parametrize('job', ['sample', 'dedupe'])
+def test_a_file_that_changes_during_the_second_reading_is_refused(tmp_path, monkeypatch, job, what):
+    from enterprise_lm.core.errors import WorkError
+    from enterprise_lm.data import dedupe, sampled
+    room, source = dict(sample=sampled, dedupe=dedupe)[job], tmp_path/'in.jsonl'
+    def rows(word, count): source.write_text(''.join(json.dumps(dict(text=f'{word} {i} of room {i * 7} is dark')) + '\n' for i in range(count)))
+    change = {'other rows': lambda: rows('door', 60), 'a row more': lambda: rows('lamp', 51), 'nothing left': source.unlink}[what]
+    rows('lamp', 50)
+    opened, open_sources = [], room.open_sources
+    def then_changes(*given, **how):
+        opened.append(open_sources(*given, **how))
+        if len(opened) == 2:
+            records = opened[1][0].records
+            def some():
+                yield next(records); change(); yield from records
+            opened[1][0].records = some()
+        return opened[-1]
+    monkeypatch.setattr(room, 'open_sources', then_changes)
+    with pytest.raises(WorkError, match='the input changed while it was read'):
+        if job == 'sample': sampled.sample_file(source, tmp_path/'out.jsonl', 5)
+        else: dedupe.dedupe_file(source, tmp_path/'out.jsonl')
+    assert not list(tmp_path.glob('*out*'))

@@ -4,8 +4,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from enterprise_lm.core.errors import UserError
+from enterprise_lm.core.settings import get_settings
+from enterprise_lm.data.concept_library import build_library, open_library
 from enterprise_lm.data.corpus import Corpus, prepare
+from enterprise_lm.data.leave_out import leave_out
 from enterprise_lm.data.refresh import changed_files, corpus_versions, find_corpus, merge, refresh
+from enterprise_lm.data.subjects import note_erased
+from enterprise_lm.remaking import make_again
+from enterprise_lm.subjects import erase, find_subject
 
 washed = dict(name='washed', cleaning='safe', rules='short', exact_duplicates=True, near_duplicates=.8, leakage=.8)
 here = str(Path(__file__).parent.parent)
@@ -164,3 +170,43 @@ def test_a_damaged_corpus_stops_nobody_else(home, monkeypatch):
     rows = (bad.path/'train.arrow').read_bytes()
     (bad.path/'train.arrow').write_bytes(rows[:len(rows) // 2])
     with pytest.raises(UserError, match=f'{bad.path.name}/train.arrow is damaged'): find_subject('c-1')
+
+
+def letters_of(count, who='her', at=4):
+    things = 'lamp door sofa charger kettle window carpet switch ladder mirror'.split()
+    return [dict(id=f'case-{n}', text=f'My {things[n % 10]} number {n} arrived broken, and the {things[n * 7 % 10]} is missing; case {n * 7919}.', user_id=who if n == at else f'c-{n}') for n in range(count)]
+
+
+def keyed_workspace(folder, monkeypatch):
+    (folder/'settings.ini').write_text('[privacy]\nkey = file:privacy.key\n')
+    (folder/'privacy.key').write_text('the same key in every run\n')
+    monkeypatch.chdir(folder)
+    return get_settings(folder)
+
+
+def test_a_corpus_made_again_comes_after_the_one_it_stands_for(tmp_path, monkeypatch):
+    here = keyed_workspace(tmp_path, monkeypatch)
+    for name in 'abcdefgh':   # digests alone would put half of them right
+        old = [prepare(letters_of(n, f'{name}-her'), name=name) for n in (20, 24)]
+        subject = find_subject(f'{name}-her', here)
+        note_erased(subject.mark, here, subject.known.own_texts)
+        new = [m['after'] for m in make_again(subject, None, here).made]   # and no successor may serve: nothing is removed
+        assert [v['digest'] for v in corpus_versions(name)] == [old[0].digest, new[0], old[1].digest, new[1]]
+        twice = leave_out(find_corpus(name), lambda row: row['id'] == 'case-1')
+        assert find_corpus(name).digest == twice.digest
+
+
+@pytest.mark.parametrize('later', [False, True])   # another version of the library, made of the corpus that is pinned to it
+def test_a_corpus_that_a_library_cleaned_can_be_refreshed_after_an_erasure(tmp_path, monkeypatch, later):
+    here = keyed_workspace(tmp_path, monkeypatch)
+    (tmp_path/'mail.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in letters_of(40)))
+    mail = prepare('mail.jsonl', name='mail')
+    build_library(mail, 'terms', 2, 80, tagger=None)
+    clean = prepare('mail.jsonl', name='clean', preparation=dict(terms='terms'))
+    if later: build_library(clean, 'terms', 2, 80, tagger=None)
+    done = erase('her', None, here).json('erasure.json')
+    assert done['complete'] and not done['not_made_again'] and clean.parameters['preparation']['terms'] == f'terms@{clean.parents[0]["digest"][:12]}'
+    now, terms = find_corpus('clean'), open_library('terms').artifact
+    assert now.parameters['preparation']['terms'] == ('terms' if later else f'terms@{terms.short}')
+    assert [p['digest'] for p in now.parents] == ([] if later else [terms.digest])
+    assert refresh('clean', 'mail.jsonl').parameters['preparation']['terms'] == f'terms@{terms.short}'
