@@ -237,6 +237,22 @@ def _copy_lines(path:Path, draft:Path, hers):
         kept.writelines(line for line in lines if not hers(_values(line)))
 
 # %% ../nbs/95_written.ipynb #1c976eb2
+def _rows_in(path:Path, settings)->list: # Records
+    return [r for opened in open_sources(path, settings=settings, everybody=True) for r in opened.records]
+
+def _is_kept(record, hers)->bool: return not hers(record.values or dict(text=record.raw))
+
+def _copy_lines_of_rows(path:Path, draft:Path, hers, settings)->bool: # False when they cannot be told apart
+    "Copy the lines of a table, but for those of a person's rows."
+    rows, lines = _rows_in(path, settings), path.read_bytes().splitlines(keepends=True)
+    ends = [*(r.row for r in rows[1:]), len(lines) + 1]
+    gone = {n for r, end in zip(rows, ends) if not _is_kept(r, hers) for n in range(r.row, end)}
+    draft.write_bytes(b''.join(line for n, line in enumerate(lines, 1) if n not in gone))
+    def plain(rows): return [(r.values, r.reason, r.raw) for r in rows]
+    try: return plain(_rows_in(draft, settings)) == plain(r for r in rows if _is_kept(r, hers))
+    except UserError: return False
+
+# %% ../nbs/95_written.ipynb #7d3b3bc0
 def _check_lost(path:Path, lost:int):
     if lost: raise WorkError(f"{path.name} cannot be written again without losing {lost} of its other rows: "
                              "take hers out by hand")
@@ -255,14 +271,15 @@ def _copy_table(path:Path, draft:Path, hers):
 
 def _copy_rows(path:Path, draft:Path, hers, settings):
     "Write the rows of a file, but for a person's; raises `WorkError` where one of the others could not be written."
-    found = (r for opened in open_sources(path, settings=settings, everybody=True) for r in opened.records)
-    kept = [r for r in found if (r.values or r.raw) and not hers(r.values or dict(text=r.raw))]
+    kept = [r for r in _rows_in(path, settings) if (r.values or r.raw) and _is_kept(r, hers)]
     _check_lost(path, sum(not r.values for r in kept))
     if not kept: draft.write_bytes(b''); return
     told = convert([r.values for r in kept], draft, to='tsv' if draft.suffix == '.tab' else draft.suffix[1:])
     _check_lost(path, told['rejected'] + told['blank'])
 
 # %% ../nbs/95_written.ipynb #06bd19f8
+_by_lines = ('.csv', '.tsv', '.tab', '.txt')
+
 def _rewrite(file:WrittenFile, judge, settings):
     "Write a file again without the rows that `judge` calls a person's."
     def hers(values)->bool: return judge(values) == 'row'
@@ -270,7 +287,8 @@ def _rewrite(file:WrittenFile, judge, settings):
         draft = Path(folder)/f'kept{file.path.suffix.lower()}'
         if draft.suffix in ('.jsonl', '.ndjson'): _copy_lines(file.path, draft, hers)
         elif draft.suffix == '.parquet': _copy_table(file.path, draft, hers)
-        else: _copy_rows(file.path, draft, hers, settings)
+        elif draft.suffix not in _by_lines or not _copy_lines_of_rows(file.path, draft, hers, settings):
+            _copy_rows(file.path, draft, hers, settings)
         shutil.copymode(file.path, draft)
         draft.replace(file.path)
     _note([file.path], file.command, file.input, settings, file.read)
