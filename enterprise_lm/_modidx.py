@@ -4273,6 +4273,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._others': ('holdings.html#_others', 'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._place': ('holdings.html#_place', 'enterprise_lm/holdings.py'),
+                                        'enterprise_lm.holdings._raw_of_others': ( 'holdings.html#_raw_of_others',
+                                                                                   'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._rows_in_corpora': ( 'holdings.html#_rows_in_corpora',
                                                                                      'enterprise_lm/holdings.py'),
                                         'enterprise_lm.holdings._runs': ('holdings.html#_runs', 'enterprise_lm/holdings.py'),

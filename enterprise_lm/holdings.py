@@ -92,6 +92,7 @@ class _Search:
     after:list = field(default_factory=list)     # StepRecords since she was erased
     concerned:dict = field(default_factory=dict) # {digest: what it was made from}
     found:dict = field(default_factory=dict)     # {digest: Counter} of what was searched row by row, or by its bytes
+    linked:set = field(default_factory=set)      # ids of hers that raw rows of others hold
 
 # %% ../nbs/96_holdings.ipynb #2299ea4e
 def _descend(search:_Search):
@@ -115,13 +116,20 @@ def _follow(search:_Search):
 # %% ../nbs/96_holdings.ipynb #c31afa3d
 def _longest(values:dict)->str: return max((v for v in values.values() if isinstance(v, str)), key=len, default='')
 
-def _others(search:_Search)->Iterator[str]:
-    "Yield what others wrote in corpora, and in the raw files that hold her."
-    for corpus in (a for a in search.artifacts if a.kind == 'corpus'): yield from texts_of_others(corpus, search.mark)
-    yield from (_longest(values) for *_, values in rows_asked(search.mark, search.settings, others=True))
+def _raw_of_others(search:_Search)->Iterator[dict]:
+    "Yield the rows of others in what commands read, and in the raw files that hold her."
+    for *_, values in rows_asked(search.mark, search.settings, others=True): yield values
     for path in {p for s in search.before for d, p in s.places.items() if search.places.get(d)}:
-        yield from map(_longest, rows_in_place(path, search.mark, search.settings, others=True))
+        yield from rows_in_place(path, search.mark, search.settings, others=True)
 
+def _others(search:_Search, ids:frozenset)->Iterator[str]:
+    "Yield what others wrote in corpora and raw files, and remember which of `ids` they refer to there."
+    for corpus in (a for a in search.artifacts if a.kind == 'corpus'): yield from texts_of_others(corpus, search.mark)
+    for values in _raw_of_others(search):
+        search.linked |= ids.intersection(map(str, values.values()))
+        yield _longest(values)
+
+# %% ../nbs/96_holdings.ipynb #c5895b85
 def _hers_alone(rows:list[dict], words, parts)->tuple[frozenset, frozenset]:
     "Those of `words` that count, and ids that do not; an augmented copy, `id+a1`, counts as little as its original."
     def first(row)->str: return str(row['id']).partition('+')[0]
@@ -143,11 +151,11 @@ def _known(search:_Search)->Known:
     rows += [dict(id=r.get('id'), text=_longest(r)) for rows in (*search.places.values(), asked) for r in rows]
     ids, texts = (frozenset(str(r[key]) for r in rows if r[key]) for key in ('id', 'text'))
     names = names_of(search.mark, search.settings) | {search.who} - {search.mark}
-    words, parts = own_words(texts, _others(search))
+    words, parts = own_words(texts, _others(search, ids))
     words, shared = _hers_alone(rows, words, parts)
     corpora = [a for a in search.artifacts if a.kind == 'corpus']
     shared = shared.union(*(ids_of_others(a, search.mark, ids) for a in corpora))
-    linked = frozenset().union(*(linked_ids(a, search.mark, ids) for a in corpora))
+    linked = frozenset(search.linked).union(*(linked_ids(a, search.mark, ids) for a in corpora))
     erased = erased_texts(search.settings, search.mark)
     return Known(search.mark, names, ids, texts, words, parts, shared, erased, _rows_in_corpora(search), linked)
 
