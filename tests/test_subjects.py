@@ -4,9 +4,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from enterprise_lm.core.artifact import draft, list_artifacts
+from enterprise_lm.core.errors import UserError
 from enterprise_lm.core.settings import get_settings
 from enterprise_lm.core.store import engine
 from enterprise_lm.data.concept_library import build_library, open_library
@@ -27,7 +28,7 @@ from enterprise_lm.pipelines.runner import run_pipeline
 from enterprise_lm.release.registry import get_aliases, resolve
 from enterprise_lm.review.ballots import cast_vote, list_votes
 from enterprise_lm.subjects import erase, erasure_plan, find_subject, plan_erasure, search_bytes, tell_plan
-from enterprise_lm.written import _copy_lines, _input_name, note_written, rows_asked, written_files
+from enterprise_lm.written import _copy_lines, _copy_lines_of_rows, _rows_in, _input_name, note_written, rows_asked, written_files
 
 root = Path(__file__).resolve().parents[1]
 pipeline = '''name: tickets
@@ -731,15 +732,33 @@ def test_a_project_with_settings_of_its_own_is_no_other_workspace(tmp_path, monk
     assert not (project/'workspace').exists()
 
 
+@given(st.lists(st.tuples(st.sampled_from(['her-1', 'c2', 'c3']), st.text('ab,;"\n\r\t 中\u2028\x0b', max_size=6)), min_size=1, max_size=8),
+       st.sampled_from(',;\t'), st.sampled_from(['utf-8', 'utf-8-sig', 'gb18030', 'utf-16']))
+@settings(max_examples=100, deadline=None)
+def test_the_lines_of_others_in_a_table_are_all_there(tmp_path_factory, rows, separator, encoding):
+    import csv, io
+    path, told = tmp_path_factory.mktemp('table')/'a.csv', io.StringIO()
+    csv.writer(told, delimiter=separator).writerows([('customer_id', 'note'), *rows])
+    path.write_bytes(told.getvalue().encode(encoding))
+    def hers(values): return values.get('customer_id') == 'her-1'
+    try: before = [r.values for r in _rows_in(path, None) if r.values and not hers(r.values)]
+    except UserError: assume(False)   # no table that anything reads
+    draft = path.with_name('b.csv')
+    if _copy_lines_of_rows(path, draft, hers, None):
+        assert [r.values for r in _rows_in(draft, None) if r.values] == before
+
+
 def test_a_table_with_a_broken_line_of_others_and_types_stay_as_they_are(tmp_path, monkeypatch):
     import pyarrow as arrow, pyarrow.parquet as parquet
     here, broken = keyed(tmp_path/'place'), 'customer_id,note\nher-1,my lamp is dark\nc2,the door, with a comma too many\nc3,fine\n'
     monkeypatch.chdir(here.root)
-    Path('a.csv').write_text(broken)
+    Path('a.csv').write_text(broken); Path('g.csv').write_bytes('姓名;customer_id\r\n李雷;her-1\r\n"韩;梅";c2\r\n'.encode('gb18030'))
+    Path('odd.json').write_text('[{"customer_id": "her-1"}, {"customer_id": "c2", "text": "half \\ud800"}]')
     typed = arrow.table(dict(customer_id=['her-1', 'c2'], score=[1.5, None]))
     parquet.write_table(typed, 'p.parquet'); parquet.write_table(typed[:1], 'q.parquet')
-    for name in ('a.csv', 'p.parquet', 'q.parquet'): note_written(dict(output=name), 'convert', 'x', here)
+    for name in ('a.csv', 'g.csv', 'odd.json', 'p.parquet', 'q.parquet'): note_written(dict(output=name), 'convert', 'x', here)
     done = erase('her-1', None, here).json('erasure.json')
-    assert not done['complete'] and done['still_there'] == ['a.csv'] and done['rewritten'] == {'file': 2}
-    assert Path('a.csv').read_text() == broken
+    assert not done['complete'] and done['still_there'] == ['odd.json'] and done['rewritten'] == {'file': 4}
+    assert Path('a.csv').read_text() == broken.replace('her-1,my lamp is dark\n', '')
+    assert Path('g.csv').read_bytes() == '姓名;customer_id\r\n"韩;梅";c2\r\n'.encode('gb18030')
     assert parquet.read_table('p.parquet') == typed[1:] and parquet.read_table('q.parquet') == typed[:0]
