@@ -130,7 +130,8 @@ def test_an_answer_in_her_ticket_stays(tmp_path):
     here, ticket = keyed(tmp_path), 'case-2025-000001'
     rows = [dict(r, group=ticket if n in (3, 4) else f'g{n}') for n, r in enumerate(others)]
     prepare(rows + [dict(id=ticket, text=letter, label='a', customer_id='her-1', group=ticket)], name='mail', settings=here, root=here.folder('artifacts'))
-    made = written([dict(id=ticket, customer_id='her-1', text=letter), dict(id='case-2025-000002', customer_id='agent-7', in_reply_to=ticket, text='We send one')], here)
+    made = written([dict(id=ticket, customer_id='her-1', text=letter), dict(id='case-2025-000002', customer_id='agent-7', in_reply_to=ticket, text='We send one')],
+                   here, here.home.relative_to(here.root)/'notes.jsonl')   # every byte of which is searched
     assert told('her-1', here)['complete'] and left_in('mail', here) == {r['id'] for r in others}
     assert [json.loads(line)['customer_id'] for line in made.read_text().splitlines()] == ['agent-7']
 
