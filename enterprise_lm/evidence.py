@@ -262,7 +262,7 @@ def evidence_in_file(
     path:Path,     # a file in a format that can be read
     judge:Callable,# from `row_judge`
     settings=None, # Settings; those of the working folder when None
-)->Counter: # 'row': rows of hers, 'name': rows of nobody's that name her
+)->Counter: # 'row': rows of hers, 'name': others that name her
     "Count what a file holds of a person; nothing where it cannot be read."
     found, edits = Counter(), path.name.endswith('edits.jsonl')
     try:
@@ -275,7 +275,7 @@ def evidence_in(
     artifact:Artifact, # of any kind
     judge:Callable,    # from `row_judge`
     settings=None,     # Settings; those of the working folder when None
-)->Counter: # 'row': rows of hers, 'name': rows of nobody's that name her
+)->Counter: # 'row': rows of hers, 'name': others that name her
     "Count what an artifact's files hold of a person."
     kinds = _readers if artifact.kind == 'corpus' else {f'.{kind}' for kind in (*formats, 'arrow')}
     files = (p for p in sorted(artifact.path.rglob('*')) if p.suffix in kinds and p.stat().st_size)
