@@ -50,7 +50,7 @@ class Holding:
     rows:int = 0  # rows of its own
     digest:str = ''
     path:str = field(default='', repr=False)
-    named:bool = False # it names her in rows that are nobody's
+    named:bool = False # it names her in rows that are not hers
     todo:str = ''      # what must be done, where the kind alone does not say it
 
     @property
