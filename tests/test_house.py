@@ -105,3 +105,8 @@ def test_no_path_of_a_machine_in_stored_outputs():
     for path in notebooks + sorted((root/'pipelines').glob('*.ipynb')):
         found = re.search(rf'(/tmp/|/home/|/root/|/Users/|{re.escape(str(root.parent))}/)[\w.-]+', path.read_text(encoding='utf-8'))
         assert not found, f'{path.relative_to(root)} stores {found[0]}'
+
+
+def test_no_state_of_a_progress_bar_is_stored():
+    for path in notebooks + sorted((root/'pipelines').glob('*.ipynb')):
+        assert 'widgets' not in json.loads(path.read_text(encoding='utf-8'))['metadata'] and 'vnd.jupyter.widget-view' not in path.read_text(encoding='utf-8'), f'{path.relative_to(root)} stores what a bar looked like'
